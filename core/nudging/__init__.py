@@ -1,0 +1,58 @@
+"""Any base language model as an assistant, without training: a small aligned model nudges it where it is unsure.
+
+    >>> from nudging import Nudger
+    >>> nudger = Nudger(base_model="google/gemma-3-270m", nudging_model="HuggingFaceTB/SmolLM2-135M-Instruct")
+    >>> print(nudger.generate("Why is the sky blue?"))  # doctest: +SKIP
+
+Source: Fei, Razeghi, Singh, "Nudging: Inference-time Alignment of LLMs via Guided Decoding", arXiv 2410.09300.
+"""
+
+from nudging.decoding import AnswerStream, AsyncAnswerStream
+from nudging.errors import (
+    ChatTemplateError,
+    ContextLengthError,
+    MissingDependencyError,
+    ModelError,
+    ModelNotFoundError,
+    NudgingError,
+    PromptError,
+    SettingsError,
+    UnsupportedModelError,
+)
+from nudging.generation import Answer, Author, FinishReason, ModelUsage, Piece, Usage
+from nudging.models import Message, Model, ScriptedModel, load_model, unload_models
+from nudging.nudger import Nudger
+from nudging.prompts import Prompts
+from nudging.rule import Step
+from nudging.settings import Settings
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Answer",
+    "AnswerStream",
+    "AsyncAnswerStream",
+    "Author",
+    "ChatTemplateError",
+    "ContextLengthError",
+    "FinishReason",
+    "Message",
+    "MissingDependencyError",
+    "Model",
+    "ModelError",
+    "ModelNotFoundError",
+    "ModelUsage",
+    "Nudger",
+    "NudgingError",
+    "Piece",
+    "PromptError",
+    "Prompts",
+    "ScriptedModel",
+    "Settings",
+    "SettingsError",
+    "Step",
+    "UnsupportedModelError",
+    "Usage",
+    "load_model",
+    "unload_models",
+]

@@ -1,0 +1,197 @@
+"""The `nudging` command: ask one question, or chat, and see who wrote what."""
+
+import json
+import sys
+import time
+from collections.abc import Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from nudging.display import piece_text, summary
+from nudging.errors import NudgingError, PromptError, SettingsError
+from nudging.generation import Answer
+from nudging.nudger import Nudger
+
+SYSTEM = "You are a helpful assistant."
+
+FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
+"""Exit codes."""
+
+app = typer.Typer(
+    help="Let a base language model answer, nudged by a small aligned one.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+)
+out, err = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False)
+
+BaseModel = Annotated[
+    str | None, typer.Option(help="Hub id, folder or GGUF file of the base model.", show_default="the demo's")
+]
+NudgingModel = Annotated[
+    str | None, typer.Option(help="The same of the small aligned model.", show_default="the demo's")
+]
+Threshold = Annotated[float, typer.Option(help="The base model writes while its top-1 probability is at least this.")]
+MaxTokens = Annotated[int, typer.Option(help="Length of an answer, in base-model tokens.")]
+System = Annotated[str, typer.Option(help="What both models are told first; may be empty.")]
+Temperature = Annotated[float, typer.Option(help="0 decodes greedily.")]
+Seed = Annotated[int | None, typer.Option(help="With a temperature: the same seed, the same answer.")]
+Json = Annotated[bool, typer.Option("--json", help="Print answers as JSON, one a line, instead of streaming them.")]
+
+
+@app.command()
+def ask(
+    question: Annotated[str, typer.Argument(help="What to answer; - reads it from standard input.")],
+    base_model: BaseModel = None,
+    nudging_model: NudgingModel = None,
+    threshold: Threshold = 0.4,
+    max_tokens: MaxTokens = 256,
+    system: System = SYSTEM,
+    temperature: Temperature = 0.0,
+    seed: Seed = None,
+    as_json: Json = False,
+) -> None:
+    """Answer one question."""
+    with _errors_for_people():
+        nudger = _nudger(
+            base_model, nudging_model, threshold=threshold, max_tokens=max_tokens, temperature=temperature, seed=seed
+        )
+        text = typer.get_text_stream("stdin").read().strip() if question == "-" else question
+        _answer(nudger, [*_system_turn(system), {"role": "user", "content": text}], as_json)
+
+
+@app.command()
+def chat(
+    base_model: BaseModel = None,
+    nudging_model: NudgingModel = None,
+    threshold: Threshold = 0.4,
+    max_tokens: MaxTokens = 256,
+    system: System = SYSTEM,
+    temperature: Temperature = 0.0,
+    seed: Seed = None,
+    as_json: Json = False,
+) -> None:
+    """Chat, turn by turn, until an empty line or Ctrl-D; Ctrl-C stops an answer."""
+    with _errors_for_people():
+        nudger = _nudger(
+            base_model, nudging_model, threshold=threshold, max_tokens=max_tokens, temperature=temperature, seed=seed
+        )
+        turns = _system_turn(system)
+        while question := _next_question():
+            turns.append({"role": "user", "content": question})
+            try:
+                answer = _answer(nudger, turns, as_json)
+            except KeyboardInterrupt:  # the answer is dropped, the chat goes on
+                err.print("\nstopped; an empty line leaves")
+                turns.pop()
+            except PromptError as error:
+                if not sys.stdin.isatty():
+                    raise
+                err.print(f"error: {error}", markup=False)
+                turns.pop()
+            else:
+                turns.append({"role": "assistant", "content": answer.text})
+
+
+def _next_question() -> str:
+    try:
+        err.print("\n[bold]>[/bold] ", end="")
+        return input().strip()
+    except EOFError:
+        return ""
+
+
+def _system_turn(system: str) -> list[dict[str, str]]:
+    return [{"role": "system", "content": system}] if system else []
+
+
+def _nudger(base_model: str | None, nudging_model: str | None, **settings: Any) -> Nudger:
+    """The engine of these models, with what must be converted first converted."""
+    Nudger(base_model or "demo", nudging_model or "demo", **settings)  # settings are checked before anything slow
+    if base_model is None or nudging_model is None:
+        from nudging.demo import demo_pair
+
+        with _conversion_progress(stages=8) as progress:
+            demo_base, demo_nudging = demo_pair(progress)
+        base_model, nudging_model = base_model or str(demo_base), nudging_model or str(demo_nudging)
+    return Nudger(_as_folder(base_model), _as_folder(nudging_model), **settings)
+
+
+def _as_folder(model: str) -> str:
+    """A GGUF file is converted here, where its progress can be shown."""
+    if not model.endswith(".gguf"):
+        return model
+    from nudging.models.gguf import converted
+
+    with _conversion_progress(stages=3) as progress:
+        return str(converted(Path(model).expanduser(), progress))
+
+
+@contextmanager
+def _conversion_progress(stages: int) -> Generator[Any, None, None]:
+    """A bar that appears with the first stage, and a function that moves it to the next."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task("", total=stages, visible=False)
+
+        def begin(stage: str) -> None:
+            _hush_transformers()
+            seen = bar.tasks[task].description
+            bar.update(task, description=f"preparing {stage} (once)", visible=True, advance=1 if seen else 0)
+
+        yield begin
+
+
+def _answer(nudger: Nudger, turns: list[dict[str, str]], as_json: bool) -> Answer:
+    with _loading(nudger):
+        stream = nudger.stream(turns)  # the prompt is checked before the weights are loaded
+        nudger.load()
+    started = time.monotonic()
+    with stream, err.status("answering") as waiting:
+        for piece in stream:
+            if not as_json:
+                waiting.stop()
+                out.print(piece_text(piece), end="")
+    answer = stream.answer
+    if as_json:
+        typer.echo(json.dumps(answer.to_dict(), ensure_ascii=False))
+    else:
+        speed = answer.usage.completion_tokens / (time.monotonic() - started)
+        out.print()
+        err.print(f"[dim]{summary(answer)} · {speed:.1f} tokens/s[/dim]")
+    return answer
+
+
+def _loading(nudger: Nudger) -> AbstractContextManager[Any]:
+    """A spinner while folders are loaded; what comes from the hub shows bars of its own."""
+    if not all(Path(name).is_dir() for name in nudger.model_names):
+        return nullcontext()
+    _hush_transformers()
+    return err.status("loading the models")
+
+
+def _hush_transformers() -> None:
+    """Keep its bars and remarks out of the way of ours."""
+    with suppress(ImportError):  # which is explained when a model is loaded
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def _errors_for_people() -> Generator[None, None, None]:
+    try:
+        yield
+    except NudgingError as error:
+        err.print(Text.assemble(("error: ", "bold red"), str(error)))
+        raise typer.Exit(WRONG_USAGE if isinstance(error, SettingsError) else FAILED) from None
+    except KeyboardInterrupt:
+        err.print("\ninterrupted")
+        raise typer.Exit(INTERRUPTED) from None

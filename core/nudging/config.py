@@ -1,0 +1,42 @@
+"""The engine's arguments as pydantic fields: what the wrappers of chain libraries inherit."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from nudging.models import Model
+from nudging.nudger import Nudger
+from nudging.settings import Lookahead, MaxTokens, Seed, Stop, Temperature, Threshold, TopP
+
+
+class NudgerConfig(BaseModel):
+    """Models and settings of a `Nudger`, under the same names and with the same defaults."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    base_model: str | Path | Model = Field(
+        description="The model that knows: a hub id, a folder, a GGUF file, or a Model"
+    )
+    nudging_model: str | Path | Model = Field(description="The small aligned one, likewise; it needs a chat template")
+    threshold: Threshold = 0.4
+    lookahead: Lookahead = 16
+    max_tokens: MaxTokens = 256
+    temperature: Temperature = 0.0
+    top_p: TopP = 1.0
+    seed: Seed | None = None
+    stop: Stop = ()
+    base_template: str | None = Field(default=None, description="Jinja template of the base prompt")
+    nudging_template: str | None = Field(
+        default=None, description="Jinja, in place of the nudging model's chat template"
+    )
+    base_revision: str | None = Field(default=None, description="Revision of the base model's hub repository")
+    nudging_revision: str | None = Field(default=None, description="Revision of the nudging model's hub repository")
+    dtype: Literal["float32", "bfloat16", "float16"] | None = Field(default=None, description="Of both models")
+    device: str | None = Field(default=None, description="Where both models run, as torch names it")
+    device_map: str | dict[str, Any] | None = Field(default=None, description="As in from_pretrained, not with device")
+
+    @property
+    def nudger(self) -> Nudger:
+        """The engine of these fields as they are now. Light: the weights are kept by name, not in here."""
+        return Nudger(**{name: getattr(self, name) for name in NudgerConfig.model_fields})

@@ -1,0 +1,139 @@
+"""The two drivers that run the rule against two models: one for threads, one for event loops."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from typing import Any, TypeAlias
+
+from typing_extensions import Self
+
+from nudging.generation import Answer, Author, FinishReason, ModelUsage, Piece, Usage
+from nudging.models.model import Session
+from nudging.rule import Ask, Fit, More, Rule, Step
+
+Sessions: TypeAlias = Mapping[Author, Session]
+
+
+class _Stream:
+    """The answer so far, of either driver."""
+
+    def __init__(self, rule: Rule, hints: bool) -> None:
+        self._rule, self._hints = rule, hints
+        self._sessions: Sessions = {}
+        self._answered: list[Piece] = []
+        self._finish_reason: FinishReason | None = None
+
+    @property
+    def answer(self) -> Answer:
+        """The answer so far; complete once the stream has ended."""
+        usage = {author: session.usage() for author, session in self._sessions.items()}
+        base, nudging = usage.get("base", ModelUsage()), usage.get("nudging", ModelUsage())
+        tokens = sum(piece.tokens for piece in self._answered)
+        return Answer(tuple(self._answered), self._finish_reason, Usage(base.prompt_tokens, tokens, base, nudging))
+
+    def _hint(self, hint: str) -> str:
+        return hint if self._hints else ""
+
+
+class AnswerStream(_Stream):
+    """The pieces of an answer, as soon as they are settled. Closing it stops the decoding and frees the models."""
+
+    def __init__(self, rule: Rule, sessions: Sessions, *, hints: bool = True) -> None:
+        super().__init__(rule, hints)
+        self._sessions = sessions
+        self._pieces = self._decode()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Piece:
+        return next(self._pieces)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop here. What was answered so far stays in `answer`."""
+        self._pieces.close()
+
+    def _decode(self) -> Generator[Piece, None, None]:
+        steps: Generator[Step, None, None] = (step for step in list[Step]())
+        reply: Any = None
+        try:
+            while True:
+                request, reply = self._rule.send(reply), None
+                match request:
+                    case Piece():
+                        self._answered.append(request)
+                        yield request
+                    case Ask(author, text, limit, hint):
+                        steps.close()
+                        steps = self._sessions[author].steps(text, limit, self._hint(hint))
+                        reply = next(steps, None)
+                    case More():
+                        reply = next(steps, None)
+                    case Fit(text, limit):
+                        reply = self._sessions["base"].fit(text, limit)
+        except StopIteration as finished:
+            self._finish_reason = finished.value
+        finally:
+            steps.close()
+            for session in self._sessions.values():
+                session.close()
+
+
+class AsyncAnswerStream(_Stream):
+    """`AnswerStream` for event loops: the models work without blocking the loop."""
+
+    def __init__(self, rule: Rule, open_sessions: Callable[[], Awaitable[Sessions]], *, hints: bool = True) -> None:
+        super().__init__(rule, hints)
+        self._open_sessions = open_sessions
+        self._pieces = self._decode()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Piece:
+        return await self._pieces.__anext__()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Stop here. What was answered so far stays in `answer`."""
+        await self._pieces.aclose()
+
+    async def _decode(self) -> AsyncGenerator[Piece, None]:
+        self._sessions = await self._open_sessions()
+        steps = _no_steps()
+        reply: Any = None
+        try:
+            while True:
+                request, reply = self._rule.send(reply), None
+                match request:
+                    case Piece():
+                        self._answered.append(request)
+                        yield request
+                    case Ask(author, text, limit, hint):
+                        await steps.aclose()
+                        steps = self._sessions[author].asteps(text, limit, self._hint(hint))
+                        reply = await anext(steps, None)
+                    case More():
+                        reply = await anext(steps, None)
+                    case Fit(text, limit):
+                        reply = await self._sessions["base"].afit(text, limit)
+        except StopIteration as finished:
+            self._finish_reason = finished.value
+        finally:
+            await steps.aclose()
+            for session in self._sessions.values():
+                session.close()
+
+
+async def _no_steps() -> AsyncGenerator[Step, None]:
+    return
+    yield

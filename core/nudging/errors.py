@@ -1,0 +1,50 @@
+"""Everything that Nudging raises on purpose.
+
+    NudgingError
+     |-- SettingsError (ValueError)       a setting out of its range, or an unknown one
+     |-- PromptError (ValueError)         a prompt or a conversation that cannot be rendered
+     |    |-- ContextLengthError          it is longer than a model's context
+     |    `-- ChatTemplateError           the nudging model has no chat template, or it fails on this conversation
+     `-- ModelError
+          |-- ModelNotFoundError (OSError)     no such model or folder
+          |-- UnsupportedModelError            a model whose state cannot be rolled back
+          `-- MissingDependencyError (ImportError)   an extra that is not installed
+
+Each message says what was wrong, with which value, and what to do.
+"""
+
+
+class NudgingError(Exception):
+    """Base of all errors of this package."""
+
+
+class SettingsError(NudgingError, ValueError):
+    """A setting is out of its range, or unknown."""
+
+
+class PromptError(NudgingError, ValueError):
+    """A prompt or a conversation cannot be rendered."""
+
+
+class ContextLengthError(PromptError):
+    """A prompt is longer than a model's context."""
+
+
+class ChatTemplateError(PromptError):
+    """The nudging model has no chat template, or the template fails on this conversation."""
+
+
+class ModelError(NudgingError):
+    """A model cannot be used."""
+
+
+class ModelNotFoundError(ModelError, OSError):
+    """There is no such model or folder."""
+
+
+class UnsupportedModelError(ModelError):
+    """The model cannot do what nudging needs of it."""
+
+
+class MissingDependencyError(ModelError, ImportError):
+    """A package of an extra is not installed."""

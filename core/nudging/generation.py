@@ -1,0 +1,134 @@
+"""What comes back: pieces of text, who wrote each, why the answer ended, and what it cost."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+Author: TypeAlias = Literal["base", "nudging"]
+FinishReason: TypeAlias = Literal["stop", "length", "loop"]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Settled text with one author.
+
+    Args:
+        text: Never empty, always whole characters.
+        author: The model that wrote it.
+        tokens: Its length in base-model tokens.
+        round: The round of the rule that brought it, from 0. A round is some nudging words and the base run after them.
+    """
+
+    text: str
+    author: Author
+    tokens: int
+    round: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelUsage:
+    """What one model did for one answer.
+
+    Args:
+        prompt_tokens: Length of its prompt, in its own tokens.
+        forward_passes: Forward passes, prefill included.
+        tokens_fed: Tokens that went through those passes. What was found in the KV cache is not among them.
+    """
+
+    prompt_tokens: int = 0
+    forward_passes: int = 0
+    tokens_fed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an answer cost.
+
+    Args:
+        prompt_tokens: Length of the base prompt, in base-model tokens.
+        completion_tokens: Length of the answer, in base-model tokens: the sum over its pieces.
+        base: What the base model did.
+        nudging: What the nudging model did.
+    """
+
+    prompt_tokens: int
+    completion_tokens: int
+    base: ModelUsage
+    nudging: ModelUsage
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A nudged answer.
+
+    Args:
+        pieces: What `Nudger.stream` yields, in order.
+        finish_reason: "stop" (the nudging model ended its turn, or a stop string came), "length" (`max_tokens`, or the
+            end of a context), "loop" (the same nudging words four rounds running), or None while it is being written.
+        usage: What it cost so far.
+    """
+
+    pieces: tuple[Piece, ...]
+    finish_reason: FinishReason | None
+    usage: Usage
+
+    @property
+    def text(self) -> str:
+        return "".join(piece.text for piece in self.pieces)
+
+    @property
+    def nudge_ratio(self) -> float:
+        """Share of the answer's tokens that the nudging model wrote, in [0, 1]."""
+        tokens = sum(piece.tokens for piece in self.pieces)
+        nudged = sum(piece.tokens for piece in self.pieces if piece.author == "nudging")
+        return nudged / tokens if tokens else 0.0
+
+    @property
+    def nudging_words(self) -> list[str]:
+        """What the nudging model wrote, round by round."""
+        words = [piece for piece in self.pieces if piece.author == "nudging"]
+        return ["".join(piece.text for piece in group) for _, group in groupby(words, key=lambda piece: piece.round)]
+
+    @property
+    def rounds(self) -> list[str]:
+        """The answer's text, round by round: nudging words and the base run after them."""
+        return ["".join(piece.text for piece in group) for _, group in groupby(self.pieces, key=lambda p: p.round)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The answer as plain data, for JSON."""
+        return {
+            "text": self.text,
+            "finish_reason": self.finish_reason,
+            "nudge_ratio": self.nudge_ratio,
+            "nudging_words": self.nudging_words,
+            "pieces": [asdict(piece) for piece in self.pieces],
+            "usage": asdict(self.usage) | {"total_tokens": self.usage.total_tokens},
+        }
+
+    def __str__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        from nudging.display import answer_html
+
+        return answer_html(self)
+
+    def __rich__(self) -> "Text":
+        from nudging.display import answer_text
+
+        return answer_text(self)
+
+
+def by_author(pieces: Sequence[Piece]) -> list[tuple[Author, str]]:
+    """Neighbouring pieces of one author put together, for showing."""
+    return [
+        (author, "".join(piece.text for piece in group)) for author, group in groupby(pieces, key=lambda p: p.author)
+    ]

@@ -1,0 +1,328 @@
+"""A model in this process, through transformers."""
+
+import contextlib
+import sys
+from bisect import bisect_right
+from collections.abc import Generator, Mapping, Sequence
+from pathlib import Path
+from threading import Lock, RLock
+from typing import Any, Literal, cast
+
+import jinja2
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedModel
+
+from nudging.errors import (
+    ChatTemplateError,
+    ContextLengthError,
+    ModelNotFoundError,
+    PromptError,
+    SettingsError,
+    UnsupportedModelError,
+)
+from nudging.generation import ModelUsage
+from nudging.models.detokenizer import Detokenizer
+from nudging.models.gguf import converted
+from nudging.models.kv_cache import KVCache, common_prefix_length
+from nudging.models.model import Message, Model, Sampling, Session
+from nudging.rule import Fitted, Step
+
+ROLLBACK = {"full_attention", "sliding_attention", "chunked_attention"}
+"""Kinds of layers whose cache can be rolled back, by their name in a transformers config."""
+
+
+class LocalModel(Model):
+    """A transformers model, loaded at its first use and shared by all its sessions.
+
+    Args:
+        name: A hub id, a folder, or a GGUF file.
+        revision: Of the hub repository.
+        dtype: "float32", "bfloat16" or "float16"; by default float32 on a CPU and the checkpoint's own elsewhere.
+        device: As torch names it; by default the first accelerator, or the CPU.
+        device_map: As in `from_pretrained`, to spread a model over several devices, in place of `device`.
+        kept_caches: How many idle KV caches are kept for prompts to come that begin alike.
+    """
+
+    def __init__(
+        self,
+        name: str | Path,
+        *,
+        revision: str | None = None,
+        dtype: str | None = None,
+        device: str | None = None,
+        device_map: str | dict[str, Any] | None = None,
+        kept_caches: int = 4,
+    ) -> None:
+        self.name = str(name)
+        self._revision, self._dtype, self._device, self._device_map = revision, dtype, device, device_map
+        self._loading = RLock()
+        self._tokenizer: Any = None
+        self._config: Any = None
+        self._weights: PreTrainedModel | None = None
+        self._forwarding = Lock()
+        self._idle_caches: list[KVCache] = []  # the least recently used one first
+        self._kept_caches = kept_caches
+        self._caches = Lock()
+
+    def __repr__(self) -> str:
+        return f"LocalModel({self.name!r})"
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        return {
+            "name": self.name,
+            "revision": self._revision,
+            "dtype": self._dtype,
+            "device": self._device,
+            "device_map": self._device_map,
+        }
+
+    def load(self) -> None:
+        self._load_weights()
+
+    @property
+    def context_length(self) -> int:
+        self._load_config()
+        return getattr(self._config.get_text_config(), "max_position_embeddings", None) or sys.maxsize
+
+    def session(
+        self, prompt: str, *, role: Literal["base", "nudging"], sampling: Sampling | None = None
+    ) -> "LocalSession":
+        tokens = self.encode(prompt, special_tokens=role == "base")
+        if not tokens:
+            raise PromptError(f"the {role} prompt is empty: {self.name} needs at least one token to go on from")
+        if len(tokens) >= self.context_length:
+            raise ContextLengthError(
+                f"the {role} prompt is {len(tokens)} tokens long, and {self.name} has a context of "
+                f"{self.context_length}, for prompt and answer: shorten the prompt, or take a model with a longer one"
+            )
+        return LocalSession(self, prompt, len(tokens), role == "base", sampling)
+
+    def render(self, messages: Sequence[Message], template: str | None = None) -> str:
+        self._load_tokenizer()
+        if not (template or self._tokenizer.chat_template):
+            raise ChatTemplateError(
+                f"the nudging model {self.name} has no chat template: pass nudging_template='…' (Jinja), take an "
+                "instruction-tuned model, or pass rendered Prompts(base=…, nudging=…)"
+            )
+        system, *rest = messages
+        if system["role"] != "system":
+            return self._rendered(messages, template)
+        with contextlib.suppress(ChatTemplateError):
+            text = self._rendered(messages, template)
+            if system["content"].strip() in text:
+                return text
+        # a template without a place for it (Gemma's, say): the system text opens the user's turn, as the authors do
+        if not rest or rest[0]["role"] != "user":
+            return self._rendered(messages, template)
+        first = {"role": "user", "content": f"{system['content']}\n{rest[0]['content']}"}
+        return self._rendered([first, *rest[1:]], template)
+
+    def encode(self, text: str, *, special_tokens: bool) -> list[int]:
+        """The tokens of a text."""
+        self._load_tokenizer()
+        return list(self._tokenizer.encode(text, add_special_tokens=special_tokens))
+
+    def detokenizer(self, prefix: Sequence[int]) -> Detokenizer:
+        """What the tokens after a prefix add to its text."""
+        return Detokenizer(self._tokenizer, prefix)
+
+    @property
+    def end_tokens(self) -> set[int]:
+        """All tokens that end this model's turn."""
+        weights = self._load_weights()
+        named = (self._tokenizer, self._config, weights.generation_config)
+        ids = [getattr(source, "eos_token_id", None) for source in named]
+        return {end for one in ids if one is not None for end in (one if isinstance(one, list) else [one])}
+
+    def forward(self, tokens: list[int], cache: DynamicCache, keep: int) -> torch.Tensor:
+        """One forward pass: the logits after the last `keep` tokens, shape (keep, vocabulary)."""
+        weights = self._load_weights()
+        with self._forwarding, torch.inference_mode():
+            ids = torch.tensor([tokens], device=weights.device)
+            logits = weights(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=keep).logits
+        return cast("torch.Tensor", logits[0, -keep:])
+
+    def lend_cache(self, tokens: Sequence[int]) -> KVCache:
+        """The idle KV cache that holds most of these tokens, for one session at a time.
+
+        Where that would throw away the rest of what it holds, and there is room, the session gets a copy of the shared
+        part.
+        """
+        with self._caches:
+            if not self._idle_caches:
+                return KVCache()
+            shared = [common_prefix_length(cache.tokens, tokens) for cache in self._idle_caches]
+            best = max(range(len(shared)), key=lambda i: (shared[i], i))
+            if shared[best] < len(self._idle_caches[best].tokens) and len(self._idle_caches) < self._kept_caches:
+                return self._idle_caches[best].fork(shared[best])
+            return self._idle_caches.pop(best if shared[best] else 0)
+
+    def take_back(self, cache: KVCache) -> None:
+        """Keep a cache for the sessions to come."""
+        with self._caches:
+            self._idle_caches.append(cache)
+            del self._idle_caches[: -self._kept_caches or None]
+
+    def _rendered(self, messages: Sequence[Message], template: str | None) -> str:
+        try:
+            return str(
+                self._tokenizer.apply_chat_template(
+                    [dict(message) for message in messages],
+                    chat_template=template,
+                    tokenize=False,
+                    add_generation_prompt=True,
+                )
+            )
+        except (jinja2.TemplateError, TypeError, KeyError) as error:
+            roles = ", ".join(message["role"] for message in messages)
+            raise ChatTemplateError(
+                f"the chat template of {self.name} fails on a conversation of roles {roles}: {error}; "
+                "pass another one as nudging_template='…' (Jinja), or rendered Prompts(base=…, nudging=…)"
+            ) from error
+
+    def _load_config(self) -> None:
+        with self._loading:
+            if self._config is None:
+                with self._explained():
+                    self._config = AutoConfig.from_pretrained(self._source(), revision=self._revision)
+
+    def _load_tokenizer(self) -> None:
+        """Config and tokenizer: what prompts are checked with before the weights are touched."""
+        with self._loading:
+            if self._tokenizer is None:
+                self._load_config()
+                self._refuse_states_without_rollback()
+                with self._explained():
+                    self._tokenizer = AutoTokenizer.from_pretrained(self._source(), revision=self._revision)
+
+    def _load_weights(self) -> PreTrainedModel:
+        with self._loading:
+            if self._weights is not None:
+                return self._weights
+            self._load_tokenizer()
+            device = self._device or _default_device()
+            _check_device(device)
+            placement = {"device_map": self._device_map} if self._device_map else {}
+            dtype = self._dtype or ("float32" if device == "cpu" and not self._device_map else "auto")
+            with self._explained():
+                weights = AutoModelForCausalLM.from_pretrained(
+                    self._source(), revision=self._revision, dtype=dtype, **placement
+                )
+            if weights._is_stateful:
+                raise self._unsupported(f"its class {type(weights).__name__} keeps a state that cannot be rolled back")
+            self._weights = weights if placement else cast("Any", weights).to(device)
+            return self._weights  # in evaluation mode, as from_pretrained gives it
+
+    def _source(self) -> str:
+        path = Path(self.name).expanduser()
+        if path.suffix == ".gguf":
+            return str(converted(path))
+        if path.is_dir():
+            return str(path)
+        if path.is_absolute() or self.name.startswith((".", "~")) or self.name.count("/") > 1:
+            raise ModelNotFoundError(f"there is no folder {self.name!r}: give a model folder, a GGUF file or a hub id")
+        return self.name
+
+    def _refuse_states_without_rollback(self) -> None:
+        kinds = set(getattr(self._config.get_text_config(), "layer_types", None) or [])
+        if other := kinds - ROLLBACK:
+            raise self._unsupported(
+                f"it has layers of kind {', '.join(sorted(other))}, whose state cannot be rolled back"
+            )
+
+    def _unsupported(self, reason: str) -> UnsupportedModelError:
+        return UnsupportedModelError(
+            f"{self.name} cannot be used for nudging: {reason}, and nudging has to go back to earlier points of a "
+            "text. Take a model with attention layers only"
+        )
+
+    @contextlib.contextmanager
+    def _explained(self) -> Generator[None, None, None]:
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise ModelNotFoundError(
+                f"cannot load {self.name!r}: {reason}. Give a model folder, a GGUF file or a hub id that this machine "
+                "can reach (a gated or private one needs `hf auth login`)"
+            ) from error
+
+
+class LocalSession(Session):
+    """A local model at work on one answer, with a KV cache to itself."""
+
+    def __init__(
+        self, model: LocalModel, prompt: str, prompt_tokens: int, special_tokens: bool, sampling: Sampling | None
+    ) -> None:
+        self._model, self._prompt, self._prompt_tokens = model, prompt, prompt_tokens
+        self._special_tokens, self._sampling = special_tokens, sampling
+        self._cache: KVCache | None = None
+        self._forward_passes = self._tokens_fed = 0
+
+    def steps(self, text: str, limit: int, hint: str = "") -> Generator[Step, None, None]:
+        tokens = self._encode(text)
+        limit = min(limit, self._model.context_length - len(tokens))
+        if limit <= 0:
+            return
+        end_tokens, detokenizer = self._model.end_tokens, self._model.detokenizer(tokens)
+        choices = self._lent_cache(tokens).choices_after(tokens, self._expected(tokens, text, hint), self._forward)
+        for _, choice in zip(range(limit), choices, strict=False):
+            if choice.token in end_tokens:
+                yield Step("", choice.probability, end=True)
+                return
+            yield Step(detokenizer.push(choice.token), choice.probability)
+
+    def fit(self, text: str, limit: int) -> Fitted:
+        tokens = self._count(text)
+        if tokens > limit:
+            text = text[: bisect_right(range(len(text)), limit, key=lambda end: self._count(text[:end])) - 1]
+            tokens = self._count(text)
+        return Fitted(text, tokens)
+
+    def usage(self) -> ModelUsage:
+        return ModelUsage(self._prompt_tokens, self._forward_passes, self._tokens_fed)
+
+    def close(self) -> None:
+        if self._cache is not None:
+            self._model.take_back(self._cache)
+            self._cache = None
+
+    def _encode(self, text: str) -> list[int]:
+        return self._model.encode(self._prompt + text, special_tokens=self._special_tokens)
+
+    def _count(self, text: str) -> int:
+        return len(self._model.encode(text, special_tokens=False))
+
+    def _expected(self, tokens: list[int], text: str, hint: str) -> list[int]:
+        """The tokens of a hint, as they stand in the whole text, as far as the context has room for them."""
+        if not hint:
+            return []
+        whole = self._encode(text + hint)[: self._model.context_length]
+        return whole[len(tokens) :] if whole[: len(tokens)] == tokens else []
+
+    def _lent_cache(self, tokens: Sequence[int]) -> KVCache:
+        if self._cache is None:
+            self._cache = self._model.lend_cache(tokens)
+            self._cache.use(self._sampling)
+        return self._cache
+
+    def _forward(self, tokens: list[int], cache: DynamicCache, keep: int) -> torch.Tensor:
+        self._forward_passes += 1
+        self._tokens_fed += len(tokens)
+        return self._model.forward(tokens, cache, keep)
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise SettingsError(
+            f"device={device!r} cannot be used: {reason}. Leave it out, or name one as torch does"
+        ) from error
+
+
+def _default_device() -> str:
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    return accelerator.type if accelerator else "cpu"

@@ -1,0 +1,145 @@
+"""The seam: a model answers one question, *which steps follow this text?*
+
+A new kind of model is a `Model` that opens `Session`s. The rule sees neither; the drivers in `decoding`
+see nothing else.
+"""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, TypeVar
+
+from nudging.generation import ModelUsage
+from nudging.rule import Fitted, Step
+
+Message: TypeAlias = Mapping[str, str]
+"""One turn of a conversation: `role` (system, user, assistant) and `content`."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are drawn. The draw at a position is a function of `seed` and that position, so that asking again,
+    with a hint or without, gives the same token.
+
+    Args:
+        temperature: Above 0.
+        top_p: Draw from the most probable tokens that together reach this probability.
+        seed: Any string.
+    """
+
+    temperature: float
+    top_p: float
+    seed: str
+
+
+class Session(ABC):
+    """One model at work on one answer. Not for several threads at once; a model may have several sessions."""
+
+    @abstractmethod
+    def steps(self, text: str, limit: int, hint: str = "") -> Generator[Step, None, None]:
+        """The model's steps after its prompt and `text`, made as they are asked for.
+
+        Ends after the step with `end`, after `limit` steps, or where the model's context is full. Closing it stops
+        the work.
+
+        Args:
+            text: The answer so far.
+            limit: How many steps at most.
+            hint: Text that the caller believes comes next. It may save work and never changes a step.
+        """
+
+    @abstractmethod
+    def fit(self, text: str, limit: int) -> Fitted:
+        """The longest beginning of `text` that is at most `limit` of this model's tokens."""
+
+    @abstractmethod
+    def usage(self) -> ModelUsage:
+        """What this session did so far."""
+
+    def close(self) -> None:  # noqa: B027 (most sessions hold nothing)
+        """Give back what the session holds."""
+
+    async def asteps(self, text: str, limit: int, hint: str = "") -> AsyncGenerator[Step, None]:
+        """`steps` without blocking the event loop: each step is made in a thread."""
+        steps = self.steps(text, limit, hint)
+        try:
+            while (step := await in_thread(next, steps, None)) is not None:
+                yield step
+        finally:
+            steps.close()
+
+    async def afit(self, text: str, limit: int) -> Fitted:
+        """`fit` without blocking the event loop for longer than tokenizing `text` takes."""
+        return self.fit(text, limit)
+
+
+class Model(ABC):
+    """A model that can be asked for its next steps, and from whose chat template prompts are rendered."""
+
+    name: str
+
+    @abstractmethod
+    def session(self, prompt: str, *, role: Literal["base", "nudging"], sampling: Sampling | None = None) -> Session:
+        """A session on this prompt, light: nothing is computed until steps are asked for.
+
+        Args:
+            prompt: As the model shall see it.
+            role: As a base model the prompt gets the tokenizer's own special tokens (BOS); a nudging prompt is rendered
+                already and gets none.
+            sampling: None for greedy decoding.
+
+        Raises:
+            PromptError: The prompt is empty.
+            ContextLengthError: It leaves no room for an answer in the model's context.
+        """
+
+    @abstractmethod
+    def render(self, messages: Sequence[Message], template: str | None = None) -> str:
+        """The conversation through the model's chat template, up to where its answer begins.
+
+        Args:
+            messages: The conversation, no two neighbours with one role.
+            template: A Jinja chat template to use in place of the model's own.
+
+        Raises:
+            ChatTemplateError: There is no template, or it fails on this conversation.
+        """
+
+    @property
+    @abstractmethod
+    def context_length(self) -> int:
+        """How many of its tokens the model can see, prompt and answer together."""
+
+    def load(self) -> None:  # noqa: B027 (not every model has something to load)
+        """Make ready to answer, rather than at the first step.
+
+        Raises:
+            ModelError: The model cannot be loaded or used.
+        """
+
+    @property
+    @abstractmethod
+    def identity(self) -> Mapping[str, Any]:
+        """All that makes this model answer as it does (name, revision, dtype, ...), for cache keys."""
+
+
+async def in_thread(function: Callable[..., T], *args: Any) -> T:
+    """The function's result, worked out in a thread.
+
+    When the caller is cancelled, what runs in the thread is waited for before the cancellation goes on: nothing else
+    may touch a KV cache in the middle of a forward pass.
+    """
+    work = asyncio.ensure_future(asyncio.to_thread(function, *args))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        while not work.done():
+            with suppress(asyncio.CancelledError):  # it is raised below
+                await asyncio.wait([work])
+        if not work.cancelled():
+            work.exception()  # seen: asyncio complains of those that nobody looked at
+        raise

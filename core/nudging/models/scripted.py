@@ -1,0 +1,102 @@
+"""A model without weights, for tests: it writes what it is told to."""
+
+import re
+from collections.abc import Callable, Generator, Mapping, Sequence
+from itertools import accumulate
+from typing import Any, Literal, TypeAlias
+
+from nudging.errors import ContextLengthError, PromptError
+from nudging.generation import ModelUsage
+from nudging.models.model import Message, Model, Sampling, Session
+from nudging.rule import Fitted, Step
+from nudging.templates import render_template
+
+Script: TypeAlias = str | Callable[[str, str], Sequence[Step]]
+
+
+class ScriptedModel(Model):
+    """Stands in for a real model in tests of chains. It shows that a chain is wired, never that nudging works.
+
+    With one text as the script of both models, the answer is that text:
+
+        >>> from nudging import Nudger, ScriptedModel
+        >>> hello = ScriptedModel("Hello there, how can I help?")
+        >>> Nudger(base_model=hello, nudging_model=hello).generate("Hi").text
+        'Hello there, how can I help?'
+
+    Args:
+        script: A text, of which the model writes what comes after the answer so far, word by word, and then ends its
+            turn; or a function of prompt and answer so far that gives the next steps.
+        probability: Of every word of a script that is a text, in [0, 1].
+        context_length: How many words prompt and answer may have together.
+        name: What it is called, in cache keys too.
+    """
+
+    def __init__(
+        self, script: Script, *, probability: float = 1.0, context_length: int = 1_000_000, name: str = "scripted"
+    ) -> None:
+        self.name = name
+        self._script, self._probability, self._context_length = script, probability, context_length
+
+    def __repr__(self) -> str:
+        return f"ScriptedModel({self._script!r}, name={self.name!r})"
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        return {"name": self.name, "script": self._script, "probability": self._probability}
+
+    @property
+    def context_length(self) -> int:
+        return self._context_length
+
+    def session(
+        self, prompt: str, *, role: Literal["base", "nudging"], sampling: Sampling | None = None
+    ) -> "ScriptedSession":
+        tokens = len(_words(prompt))
+        if not prompt:
+            raise PromptError(f"the {role} prompt is empty")
+        if tokens >= self.context_length:
+            raise ContextLengthError(
+                f"the {role} prompt is {tokens} tokens long, and {self.name} has a context of {self.context_length}"
+            )
+        return ScriptedSession(self, prompt)
+
+    def render(self, messages: Sequence[Message], template: str | None = None) -> str:
+        return render_template(
+            template or "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant: ", messages
+        )
+
+    def steps(self, prompt: str, text: str) -> Sequence[Step]:
+        """What the script says after this prompt and answer so far."""
+        if callable(self._script):
+            return self._script(prompt, text)
+        rest = self._script.removeprefix(text) if self._script.startswith(text) else ""
+        return [*(Step(word, self._probability) for word in _words(rest)), Step("", self._probability, end=True)]
+
+
+class ScriptedSession(Session):
+    """A scripted model at work on one answer. Its tokens are words with the space before them."""
+
+    def __init__(self, model: ScriptedModel, prompt: str) -> None:
+        self._model, self._prompt = model, prompt
+        self._steps = 0
+
+    def steps(self, text: str, limit: int, hint: str = "") -> Generator[Step, None, None]:
+        limit = min(limit, self._model.context_length - len(_words(self._prompt + text)))
+        for _, step in zip(range(limit), self._model.steps(self._prompt, text), strict=False):
+            self._steps += 1
+            yield step
+            if step.end:
+                return
+
+    def fit(self, text: str, limit: int) -> Fitted:
+        words = _words(text)
+        ends = [0, *accumulate(map(len, words))]
+        return Fitted(text[: ends[min(limit, len(words))]], min(limit, len(words)))
+
+    def usage(self) -> ModelUsage:
+        return ModelUsage(len(_words(self._prompt)), self._steps, self._steps)
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\s*\S+|\s+$", text)

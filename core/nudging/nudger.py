@@ -1,0 +1,235 @@
+"""The engine: two models and the settings, ready to answer."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from nudging.decoding import AnswerStream, AsyncAnswerStream, Sessions
+from nudging.errors import SettingsError
+from nudging.generation import Answer, Author
+from nudging.models import Model, Sampling, load_model
+from nudging.models.model import Message, in_thread
+from nudging.prompts import Prompt, Prompts, check_prompt, render_prompts
+from nudging.rule import Rule, nudge
+from nudging.settings import DTYPES, Settings
+
+ModelName = str | Path | Model
+
+
+class Nudger:
+    """A base model, nudged by a small aligned model into answering as an assistant does.
+
+    Light to make: nothing is imported, loaded or computed before the first question. Nudgers that name the same models
+    share their weights. Several threads may use one.
+
+    Args:
+        base_model: The model that knows: a hub id, a folder, a GGUF file, or a `Model`.
+        nudging_model: The small one that behaves, likewise; it needs a chat template.
+        threshold: The base model writes while its top-1 probability is at least this, in [0, 1] (the paper's gamma).
+        lookahead: Length of the nudging model's proposals, in its tokens.
+        max_tokens: Length of an answer, in base-model tokens.
+        temperature: 0 decodes greedily; above it tokens are drawn from the model that holds the pen.
+        top_p: Draw from the most probable tokens that together reach this probability.
+        seed: The same seed gives the same answer; without one, every call draws its own.
+        stop: One string or several that end the answer; they are not part of it.
+        base_template: Jinja template of the base prompt; it sees `messages`. By default a turn a line.
+        nudging_template: Jinja chat template in place of the nudging model's own.
+        base_revision: Revision of the base model's hub repository.
+        nudging_revision: Revision of the nudging model's.
+        dtype: "float32", "bfloat16" or "float16", of both models.
+        device: Where both run, as torch names it.
+        device_map: As in `from_pretrained`, in place of `device`.
+        hints: Let the base model check the nudging model's proposal in one forward pass. Never changes an answer.
+
+    Raises:
+        SettingsError: A setting is out of its range.
+    """
+
+    def __init__(
+        self,
+        base_model: ModelName,
+        nudging_model: ModelName,
+        *,
+        threshold: float = 0.4,
+        lookahead: int = 16,
+        max_tokens: int = 256,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int | None = None,
+        stop: str | list[str] | tuple[str, ...] | None = None,
+        base_template: str | None = None,
+        nudging_template: str | None = None,
+        base_revision: str | None = None,
+        nudging_revision: str | None = None,
+        dtype: str | None = None,
+        device: str | None = None,
+        device_map: str | dict[str, Any] | None = None,
+        hints: bool = True,
+    ) -> None:
+        self.settings = Settings.checked(
+            {
+                "threshold": threshold,
+                "lookahead": lookahead,
+                "max_tokens": max_tokens,
+                "temperature": temperature,
+                "top_p": top_p,
+                "seed": seed,
+                "stop": stop,
+            }
+        )
+        _check_model("base_model", base_model)
+        _check_model("nudging_model", nudging_model)
+        if dtype is not None and dtype not in DTYPES:
+            raise SettingsError(f"dtype={dtype!r}: choose from {', '.join(DTYPES)}")
+        if device is not None and device_map is not None:
+            raise SettingsError(f"device={device!r} and device_map={device_map!r}: give one of them")
+        self.base_template, self.nudging_template = base_template, nudging_template
+        self.hints = hints
+        self._base_model, self._nudging_model = base_model, nudging_model
+        self._base_revision, self._nudging_revision = base_revision, nudging_revision
+        self._placement: dict[str, Any] = {"dtype": dtype, "device": device, "device_map": device_map}
+
+    @cached_property
+    def base_model(self) -> Model:
+        """The model that writes where it is sure."""
+        return self._model(self._base_model, self._base_revision)
+
+    @cached_property
+    def nudging_model(self) -> Model:
+        """The model that writes where the other is not, and that ends the answer."""
+        return self._model(self._nudging_model, self._nudging_revision)
+
+    @property
+    def model_names(self) -> tuple[str, str]:
+        """Of the base model and of the nudging model."""
+        return _name(self._base_model), _name(self._nudging_model)
+
+    @property
+    def name(self) -> str:
+        """Both models' names, for logs and traces."""
+        return " + ".join(self.model_names)
+
+    @property
+    def context_length(self) -> int:
+        """How many tokens prompt and answer may have together, in either model's tokens."""
+        return min(self.base_model.context_length, self.nudging_model.context_length)
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """All that shapes an answer, for cache keys. Two nudgers with equal identities answer alike."""
+        return {
+            "base_model": self._model_identity(self._base_model, self._base_revision),
+            "nudging_model": self._model_identity(self._nudging_model, self._nudging_revision),
+            "base_template": self.base_template,
+            "nudging_template": self.nudging_template,
+            **self.settings.model_dump(),
+        }
+
+    def load(self) -> None:
+        """Load both models now rather than at the first question.
+
+        Raises:
+            ModelError: A model cannot be loaded or used.
+        """
+        self.base_model.load()
+        self.nudging_model.load()
+
+    def generate(self, prompt: Prompt, **overrides: Any) -> Answer:
+        """Answer.
+
+        Args:
+            prompt: A question, a conversation (a list of messages with `role` and `content`), or raw `Prompts`.
+            **overrides: Settings for this call: threshold, lookahead, max_tokens, temperature, top_p, seed, stop. None
+                means that the setting stays as it is.
+
+        Raises:
+            SettingsError: A setting is unknown or out of its range.
+            PromptError: The prompt cannot be rendered, or is longer than a context.
+            ModelError: A model cannot be loaded or used.
+        """
+        with self.stream(prompt, **overrides) as stream:
+            for _ in stream:
+                pass
+            return stream.answer
+
+    def stream(self, prompt: Prompt, **overrides: Any) -> AnswerStream:
+        """Answer piece by piece. Takes and raises what `generate` does, before the first piece is asked for.
+
+        The stream is an iterator of pieces, and a context manager that stops the decoding; its `answer` is what was
+        answered so far.
+        """
+        settings = self.settings.updated(overrides).with_seed()
+        return AnswerStream(_rule(settings), self._sessions(check_prompt(prompt), settings), hints=self.hints)
+
+    async def agenerate(self, prompt: Prompt, **overrides: Any) -> Answer:
+        """`generate` without blocking the event loop."""
+        async with self.astream(prompt, **overrides) as stream:
+            async for _ in stream:
+                pass
+            return stream.answer
+
+    def astream(self, prompt: Prompt, **overrides: Any) -> AsyncAnswerStream:
+        """`stream` without blocking the event loop; what needs a tokenizer is checked with the first piece."""
+        settings = self.settings.updated(overrides).with_seed()
+        checked = check_prompt(prompt)
+        return AsyncAnswerStream(
+            _rule(settings), lambda: in_thread(self._sessions, checked, settings), hints=self.hints
+        )
+
+    def prompts(self, prompt: Prompt) -> Prompts:
+        """The two prompts that the models see for this question or conversation.
+
+        Raises:
+            PromptError: The prompt cannot be rendered.
+        """
+        return self._rendered(check_prompt(prompt))
+
+    def __repr__(self) -> str:
+        changed = self.settings.model_dump(exclude_defaults=True)
+        settings = "".join(f", {name}={value!r}" for name, value in changed.items())
+        return f"Nudger(base_model={self._base_model!r}, nudging_model={self._nudging_model!r}{settings})"
+
+    def _model(self, model: ModelName, revision: str | None) -> Model:
+        return model if isinstance(model, Model) else load_model(model, revision=revision, **self._placement)
+
+    def _model_identity(self, model: ModelName, revision: str | None) -> dict[str, Any]:
+        if isinstance(model, Model):
+            return dict(model.identity)
+        return {"name": _name(model), "revision": revision, **self._placement}
+
+    def _rendered(self, prompt: Prompts | list[Message]) -> Prompts:
+        if isinstance(prompt, Prompts):
+            return prompt
+        return render_prompts(prompt, self.nudging_model, self.base_template, self.nudging_template)
+
+    def _sessions(self, prompt: Prompts | list[Message], settings: Settings) -> Sessions:
+        prompts = self._rendered(prompt)
+        return {
+            "base": self.base_model.session(prompts.base, role="base", sampling=_sampling(settings, "base")),
+            "nudging": self.nudging_model.session(
+                prompts.nudging, role="nudging", sampling=_sampling(settings, "nudging")
+            ),
+        }
+
+
+def _rule(settings: Settings) -> Rule:
+    return nudge(
+        threshold=settings.threshold, lookahead=settings.lookahead, max_tokens=settings.max_tokens, stop=settings.stop
+    )
+
+
+def _sampling(settings: Settings, author: Author) -> Sampling | None:
+    """The two models draw independently of each other, from one seed."""
+    if settings.temperature == 0:
+        return None
+    return Sampling(settings.temperature, settings.top_p, f"{settings.seed}:{author}")
+
+
+def _check_model(field: str, model: object) -> None:
+    if not isinstance(model, str | Path | Model) or not str(model).strip():
+        raise SettingsError(f"{field}={model!r}: give a hub id, a model folder or a GGUF file")
+
+
+def _name(model: ModelName) -> str:
+    return model.name if isinstance(model, Model) else str(model)

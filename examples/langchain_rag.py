@@ -1,0 +1,52 @@
+"""Retrieval-augmented generation with LangChain: a chain that looks up a document and answers from it.
+
+python examples/langchain_rag.py
+"""
+
+from documents import DOCUMENTS, Search
+from langchain_core.callbacks import CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import Runnable, RunnablePassthrough
+from nudging.demo import demo_pair
+
+from langchain_nudging import ChatNudging
+
+PROMPT = """Context information is below.
+---------------------
+{context}
+---------------------
+Given the context information and not prior knowledge, answer the query.
+Query: {question}
+Answer: """
+
+
+class BM25Retriever(BaseRetriever):
+    """Any retriever will do; this one runs offline."""
+
+    documents: list[str]
+
+    def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
+        return [Document(page_content=text) for text in Search(self.documents).best(query)]
+
+
+def build_chain(chat: ChatNudging) -> Runnable[str, str]:
+    prompt = ChatPromptTemplate.from_messages([("system", "You are a helpful assistant."), ("human", PROMPT)])
+    context = BM25Retriever(documents=DOCUMENTS) | join
+    return {"context": context, "question": RunnablePassthrough()} | prompt | chat | StrOutputParser()
+
+
+def join(documents: list[Document]) -> str:
+    return "\n\n".join(document.page_content for document in documents)
+
+
+def main() -> None:
+    base_model, nudging_model = demo_pair()
+    chain = build_chain(ChatNudging(base_model=base_model, nudging_model=nudging_model, max_tokens=64))
+    print(chain.invoke("How tall is the Eiffel Tower?"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+"""Nudged models for LlamaIndex."""
+
+from llamaindex_nudging.llms import NudgingLLM
+
+__all__ = ["NudgingLLM"]
