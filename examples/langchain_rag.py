@@ -26,15 +26,15 @@ Answer: """
 class BM25Retriever(BaseRetriever):
     """Any retriever will do; this one runs offline."""
 
-    documents: list[str]
+    search: Search
 
     def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
-        return [Document(page_content=text) for text in Search(self.documents).best(query)]
+        return [Document(page_content=text) for text in self.search.best(query)]
 
 
 def build_chain(chat: ChatNudging) -> Runnable[str, str]:
     prompt = ChatPromptTemplate.from_messages([("system", "You are a helpful assistant."), ("human", PROMPT)])
-    context = BM25Retriever(documents=DOCUMENTS) | join
+    context = BM25Retriever(search=Search(DOCUMENTS)) | join
     return {"context": context, "question": RunnablePassthrough()} | prompt | chat | StrOutputParser()
 
 

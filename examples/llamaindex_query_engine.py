@@ -16,13 +16,18 @@ from llamaindex_nudging import NudgingLLM
 class BM25Retriever(BaseRetriever):
     """Any retriever will do; this one runs offline and needs no embedding."""
 
+    def __init__(self, search: Search) -> None:
+        super().__init__()
+        self._search = search
+
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return [NodeWithScore(node=TextNode(text=text)) for text in Search(DOCUMENTS).best(query_bundle.query_str)]
+        return [NodeWithScore(node=TextNode(text=text)) for text in self._search.best(query_bundle.query_str)]
 
 
 def build_query_engine(llm: NudgingLLM, streaming: bool = False) -> RetrieverQueryEngine:
     return RetrieverQueryEngine(
-        retriever=BM25Retriever(), response_synthesizer=get_response_synthesizer(llm=llm, streaming=streaming)
+        retriever=BM25Retriever(Search(DOCUMENTS)),
+        response_synthesizer=get_response_synthesizer(llm=llm, streaming=streaming),
     )
 
 
