@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 
 import jinja2
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedModel
 
 from nudging.errors import (
@@ -241,7 +242,7 @@ class LocalModel(Model):
     def _explained(self) -> Generator[None, None, None]:
         try:
             yield
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ModelNotFoundError(
                 f"cannot load {self.name!r}: {reason}. Give a model folder, a GGUF file or a hub id that this machine "

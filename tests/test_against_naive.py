@@ -1,0 +1,48 @@
+"""The engine gives the answers of the naive decoder, on tiny models whose window, tokenizers and characters are awkward."""
+
+from pathlib import Path
+
+import pytest
+from naive import NaiveModel, naive_answer
+from tiny import tiny_gemma, tiny_llama
+
+from nudging import Nudger
+
+QUESTIONS = ["why is the sky blue", "你好 🌍, où est le soleil?", "say " * 12]
+
+
+@pytest.fixture(scope="module", params=[0, 1, 2], ids=lambda seed: f"models-{seed}")
+def tiny_pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("pair")
+    return tiny_gemma(folder / "base", request.param), tiny_llama(folder / "nudging", request.param)
+
+
+@pytest.mark.parametrize("threshold", [0.05, 0.2, 0.4])
+def test_answers_are_those_of_the_naive_decoder(tiny_pair: tuple[Path, Path], threshold: float) -> None:
+    base, nudging = NaiveModel(str(tiny_pair[0]), bos=True), NaiveModel(str(tiny_pair[1]), bos=False)
+    nudger = Nudger(*tiny_pair, threshold=threshold, max_tokens=32)
+    for question in QUESTIONS:
+        answer, prompts = nudger.generate(question), nudger.prompts(question)
+        expected = naive_answer(
+            base, nudging, prompts.base, prompts.nudging, threshold=threshold, until=len(answer.text)
+        )
+        words = [said for said in expected.nudging_words if said]
+        if answer.finish_reason == "length":
+            assert expected.text.startswith(answer.text)
+            assert answer.nudging_words[:-1] == words[: len(answer.nudging_words) - 1]
+        else:
+            assert (answer.text, answer.finish_reason) == (expected.text, expected.finish_reason)
+            assert answer.nudging_words == words
+
+
+@pytest.mark.parametrize("threshold", [0.05, 0.2, 0.4])
+def test_hints_and_caches_change_no_answer(tiny_pair: tuple[Path, Path], threshold: float) -> None:
+    hinted = Nudger(*tiny_pair, threshold=threshold, max_tokens=32)
+    plain = Nudger(*tiny_pair, threshold=threshold, max_tokens=32, hints=False)
+    for question in QUESTIONS:
+        assert hinted.generate(question).pieces == plain.generate(question).pieces
+        assert (
+            hinted.generate(question, temperature=1.0, seed=5) == hinted.generate(question, temperature=1.0, seed=5)
+            or hinted.generate(question, temperature=1.0, seed=5).pieces
+            == plain.generate(question, temperature=1.0, seed=5).pieces
+        )

@@ -1,0 +1,88 @@
+"""The real pair answers as the authors' own program does. `make golden` runs all transcripts, every way."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from nudging import Answer, Nudger, Prompts, unload_models
+
+CASES: list[dict[str, Any]] = json.loads((Path(__file__).parent / "golden" / "demo-pair.json").read_text())
+SAMPLE = {"health", "capital", "rag", "rag-98", "unicode"}
+BY_ID = [pytest.param(case, id=case["id"]) for case in CASES]
+OF_SAMPLE = [pytest.param(case, id=case["id"]) for case in CASES if case["id"] in SAMPLE]
+
+
+def answer(nudger: Nudger, case: dict[str, Any]) -> Answer:
+    # the program counted its budget in the tokens of a third tokenizer
+    room = 2 if case["stop_reason"] == "length" else 1
+    prompts = Prompts(base=case["base_prompt"], nudging=case["nudge_prompt"])
+    return nudger.generate(prompts, threshold=case["gamma"], max_tokens=room * case["max_tokens"])
+
+
+def check(answer: Answer, case: dict[str, Any]) -> None:
+    if case["stop_reason"] == "nudging_model_stop":
+        assert answer.text == case["answer"]
+        assert answer.nudging_words == case["nudging_words"]
+        assert answer.rounds == case["rounds"]
+        assert answer.finish_reason == "stop"
+    else:
+        whole = len(case["rounds"]) - 1
+        assert answer.text.startswith("".join(case["rounds"][:whole]))
+        assert answer.nudging_words[:whole] == case["nudging_words"][:whole]
+        assert answer.rounds[:whole] == case["rounds"][:whole]
+    usage = answer.usage
+    assert usage.base.forward_passes <= usage.completion_tokens  # the authors' program: 3.1 a token
+    # nothing is prefilled twice: what is fed over prompt and answer are hints that did not come true
+    assert usage.base.tokens_fed <= usage.base.prompt_tokens + usage.completion_tokens + 16 * len(answer.rounds)
+    assert usage.nudging.tokens_fed <= usage.nudging.prompt_tokens + usage.nudging.forward_passes * 3
+
+
+@pytest.mark.parametrize("case", OF_SAMPLE)
+def test_a_sample_of_the_transcripts_is_reproduced(demo: Nudger, case: dict[str, Any]) -> None:
+    check(answer(demo, case), case)
+
+
+@pytest.mark.parametrize("case", OF_SAMPLE)
+def test_messages_are_rendered_as_the_authors_do(demo: Nudger, case: dict[str, Any]) -> None:
+    messages = [{"role": "system", "content": case["system"]}, {"role": "user", "content": case["question"]}]
+    assert demo.prompts(messages) == Prompts(base=case["base_prompt"], nudging=case["nudge_prompt"])
+
+
+@pytest.mark.parametrize("case", [case for case in BY_ID if case.id in {"rag-98", "unicode"}])
+def test_hints_change_nothing_on_the_real_pair(pair: tuple[Path, Path], case: dict[str, Any]) -> None:
+    check_text(answer(Nudger(*pair, hints=False), case), case)
+
+
+def check_text(answer: Answer, case: dict[str, Any]) -> None:
+    assert answer.text == case["answer"]
+    assert answer.rounds == case["rounds"]
+
+
+# every transcript, every way
+
+
+@pytest.fixture(params=[1, 2], ids=["one-thread", "two-threads"])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+@pytest.mark.golden
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("case", BY_ID)
+def test_every_transcript_whatever_the_threads_hints_and_caches(
+    pair: tuple[Path, Path], threads: int, case: dict[str, Any]
+) -> None:
+    unload_models()
+    cold = answer(Nudger(*pair), case)
+    check(cold, case)
+    warm = answer(Nudger(*pair), case)
+    assert warm.pieces == cold.pieces
+    assert warm.usage.base.tokens_fed <= cold.usage.base.tokens_fed
+    assert answer(Nudger(*pair, hints=False), case).pieces == cold.pieces

@@ -1,0 +1,323 @@
+"""The rule of README.md, word by word, from tables: no model."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nudging import Piece
+from nudging.rule import Ask, Fit, Fitted, More, Step, nudge
+
+Lines = Mapping[str, Sequence[Step]]
+"""What a model says after each text that it may be asked about."""
+
+SILENT = [Step("", 1.0, end=True)]
+
+
+@dataclass
+class Played:
+    pieces: list[Piece]
+    finish_reason: str
+    asked: list[tuple[str, str]]
+
+    @property
+    def text(self) -> str:
+        return "".join(piece.text for piece in self.pieces)
+
+    @property
+    def authors(self) -> list[tuple[str, str]]:
+        return [(piece.author, piece.text) for piece in self.pieces]
+
+
+def play(
+    nudging: Lines,
+    base: Lines = {},
+    *,
+    threshold: float = 0.4,
+    lookahead: int = 16,
+    max_tokens: int = 100,
+    stop: Sequence[str] = (),
+) -> Played:
+    """Run the rule against two tables. A character is a token of the budget."""
+    rule = nudge(threshold=threshold, lookahead=lookahead, max_tokens=max_tokens, stop=stop)
+    lines = {"nudging": nudging, "base": base}
+    pieces, asked, steps, reply = [], [], iter(()), None
+    while True:
+        try:
+            request, reply = rule.send(reply), None
+        except StopIteration as finished:
+            return Played(pieces, finished.value, asked)
+        match request:
+            case Piece():
+                pieces.append(request)
+            case Ask(author, text, limit):
+                asked.append((author, text))
+                assert text in lines[author], f"the {author} model is asked after {text!r}"
+                steps = iter(lines[author][text][:limit])
+                reply = next(steps, None)
+            case More():
+                reply = next(steps, None)
+            case Fit(text, limit):
+                reply = Fitted(text[:limit], len(text[:limit]))
+
+
+def say(*tokens: str, p: float = 0.9, end: bool = False) -> list[Step]:
+    return [*(Step(token, p) for token in tokens), *([Step("", p, end=True)] if end else [])]
+
+
+def unsure(token: str = " um") -> list[Step]:
+    return [Step(token, 0.1)]
+
+
+# 1. proposal
+
+
+def test_a_turn_that_ends_inside_the_window_is_the_answer() -> None:
+    played = play({"": say("Paris", " it", " is.", end=True)})
+    assert (played.text, played.finish_reason) == ("Paris it is.", "stop")
+    assert played.asked == [("nudging", "")]
+
+
+def test_a_turn_that_ends_at_once_ends_the_answer() -> None:
+    assert play({"": say(end=True)}).finish_reason == "stop"
+
+
+# 2. words
+
+
+def test_a_proposal_of_one_word_is_appended_whole_and_a_new_round_starts() -> None:
+    played = play({"": say(" Sure\n"), " Sure\n": say("it is", end=True)})
+    assert played.authors == [("nudging", " Sure\n"), ("nudging", "it is")]
+    assert [piece.round for piece in played.pieces] == [0, 1]
+
+
+def test_leading_spaces_belong_to_the_first_word() -> None:
+    played = play({"": say("  To begin with"), "  To big": say(end=True)}, {"  To": [*say(" big"), *unsure()]})
+    assert played.authors == [("nudging", "  To"), ("base", " big")]
+
+
+def test_a_newline_stays_inside_its_word() -> None:
+    played = play({"": say("First,\nwe go"), "First,\nwe so": say(end=True)}, {"First,\nwe": [*say(" so"), *unsure()]})
+    assert played.authors == [("nudging", "First,\nwe"), ("base", " so")]
+
+
+def test_an_empty_word_from_two_spaces_is_no_boundary() -> None:
+    nudging = {"": say("One  two three"), "One ": say(end=True), "One  two so": say(end=True)}
+    played = play(nudging, {"One ": unsure(), "One  two": [*say(" so"), *unsure()]})
+    assert ("base", "One") not in played.asked
+    assert played.text == "One  two so"
+
+
+# 3. handover
+
+
+@pytest.mark.parametrize(
+    ("probability", "token", "hands_over"),
+    [
+        (0.4, " x", True),  # at the threshold
+        (0.39, " x", False),
+        (0.1, " two", True),  # agreement with the next word
+        (0.1, " tw", True),  # with its beginning
+        (0.1, " ", True),
+        (0.1, "two", False),  # the space counts
+        (0.1, " two three", False),  # more than the word
+        (0.1, "", True),  # an unfinished character agrees with anything
+    ],
+)
+def test_the_base_model_takes_over_where_it_is_sure_or_agrees(probability: float, token: str, hands_over: bool) -> None:
+    ended = {f"One{token}": SILENT, "One": SILENT, "One two": SILENT}
+    played = play(
+        {"": say("One two three"), **ended}, {"One": [Step(token, probability), *unsure()], "One two": unsure()}
+    )
+    assert (("base", "One two") not in played.asked) == hands_over
+
+
+def test_the_words_before_the_first_such_boundary_are_the_nudging_words() -> None:
+    base = {"a": unsure(), "a b": unsure(), "a b c": [*say(" sure"), *unsure()]}
+    played = play({"": say("a b c d e"), "a b c sure": SILENT}, base)
+    assert played.authors == [("nudging", "a b c"), ("base", " sure")]
+
+
+def test_without_a_boundary_all_words_but_the_last_are_appended() -> None:
+    played = play({"": say("a b c"), "a b": SILENT}, {"a": unsure(), "a b": unsure()})
+    assert played.authors == [("nudging", "a b")]
+
+
+# 4. base run
+
+
+def test_the_base_model_goes_on_while_it_is_sure_and_the_first_token_under_is_dropped() -> None:
+    run = [Step(" b", 0.9), Step(" c", 0.4), Step(" d", 0.39), Step(" e", 0.9)]
+    played = play({"": say("a x y"), "a b c": SILENT}, {"a": run})
+    assert played.authors == [("nudging", "a"), ("base", " b"), ("base", " c")]
+
+
+def test_the_base_models_end_is_never_final() -> None:
+    played = play({"": say("a x y"), "a b": say(" go", " on", end=True)}, {"a": say(" b", end=True)})
+    assert (played.text, played.finish_reason) == ("a b go on", "stop")
+
+
+def test_the_base_models_end_may_take_over_and_ends_its_run() -> None:
+    played = play({"": say("a x y"), "a": say(" c", end=True)}, {"a": [Step("", 0.1, end=True)]})
+    assert played.authors == [("nudging", "a"), ("nudging", " c")]
+
+
+def test_a_run_goes_on_in_chunks_of_sixteen() -> None:
+    first = [f" {number}" for number in range(16)]
+    second = [f" {number}" for number in range(16, 20)]
+    text = "a" + "".join(first)
+    played = play(
+        {"": say("a x y"), text + "".join(second): SILENT},
+        {"a": say(*first), text: [*say(*second), *unsure()]},
+        max_tokens=1000,
+    )
+    assert played.text == text + "".join(second)
+    assert [asked for asked in played.asked if asked[0] == "base"] == [("base", "a"), ("base", text)]
+
+
+# 5. loop guards
+
+
+def test_a_chunk_that_already_stands_in_the_run_ends_it() -> None:
+    chunk = [" la"] * 16
+    text = "a" + "".join(chunk)
+    played = play({"": say("a x y"), text: SILENT}, {"a": say(*chunk), text: say(*chunk)})
+    assert played.text == text  # the first chunk's fifteen did not yet stand in the one that took over
+
+
+@pytest.mark.parametrize(("last", "ends"), [(" 14", True), (" new", False)])
+def test_the_guards_look_at_what_was_not_accepted_too(last: str, ends: bool) -> None:
+    first = [" la", *(f" {n}" for n in range(15))]
+    text = "a" + "".join(first)
+    again = [*say(" 11", " 12", " 13"), Step(last, 0.1), Step("", 0.9, end=True)]
+    played = play(
+        {"": say("a x y"), text: SILENT, f"{text} 11 12 13": SILENT}, {"a": say(*first), text: again}, max_tokens=1000
+    )
+    assert played.text == (text if ends else f"{text} 11 12 13")  # three words are too few for the other guard
+
+
+def test_a_chunk_of_up_to_five_words_may_stand_in_the_answer() -> None:
+    played = play(
+        {"": say("on we go , a x"), "on we go , on we go": SILENT},
+        {
+            "on": unsure(),
+            "on we": unsure(),
+            "on we go": unsure(),
+            "on we go ,": [*say(" on", " we", " go"), *unsure()],
+        },
+    )
+    assert played.text == "on we go , on we go"
+
+
+def test_a_long_accepted_part_that_stands_in_the_answer_ends_the_run() -> None:
+    line = " one two three four five six"
+    nudging = {"": say(f"So{line} so x"), f"So{line} so well": SILENT}
+    words = f"So{line} so".split(" ")
+    base = {" ".join(words[:n]): unsure() for n in range(1, len(words))}
+    base[f"So{line} so"] = [*say(" well", *(f" {word}" for word in line.split())), *unsure()]
+    assert play(nudging, base).text == f"So{line} so well"
+
+
+def test_an_empty_chunk_ends_the_run() -> None:
+    tokens = [f" {number}" for number in range(16)]
+    text = "a" + "".join(tokens)
+    played = play({"": say("a x y"), text: SILENT}, {"a": say(*tokens), text: say(end=True)})
+    assert (played.text, played.finish_reason) == (text, "stop")
+
+
+def test_the_same_nudging_words_a_fourth_round_running_end_the_answer_unappended() -> None:
+    words = [" a", " a a", " a a a"]
+    played = play({text: say(" a") for text in ["", *words]})
+    assert (played.text, played.finish_reason) == (" a a a", "loop")
+
+
+# 6. budget
+
+
+@pytest.mark.parametrize("max_tokens", range(1, 17))
+def test_the_budget_cuts_nudging_words_and_base_tokens_alike(max_tokens: int) -> None:
+    nudging = {"": say("abc x y"), "abcdefg": say("hijk x y"), "abcdefghijklmnop": SILENT}
+    base = {"abc": [*say("d", "e", "f", "g"), *unsure()], "abcdefghijk": [*say("l", "m", "n", "o", "p"), *unsure()]}
+    played = play(nudging, base, max_tokens=max_tokens)
+    assert played.text == "abcdefghijklmnop"[:max_tokens]
+    assert played.finish_reason == "length"
+
+
+def test_closing_words_may_go_over_a_budget_that_is_longer_than_a_lookahead() -> None:
+    lines = {"": say("abcdefghijklmnopqrs x"), "abcdefghijklmnopqrs": say("tuvw", end=True)}
+    base = {"abcdefghijklmnopqrs": unsure()}
+    assert play(lines, base, max_tokens=20).text == "abcdefghijklmnopqrstuvw"
+    assert play({"": say("tuvw", end=True)}, max_tokens=3).text == "tuv"
+
+
+def test_a_full_context_ends_the_answer_and_keeps_what_is_settled() -> None:
+    assert play({"": []}).finish_reason == "length"
+    played = play({"": say("a b c")}, {"a": []})
+    assert (played.text, played.finish_reason) == ("a", "length")
+
+
+# stop strings
+
+STORY = {"": say("Once upon a time")}
+STORY_BASE = {"Once": [*say(" there", " was", ".", " The", " E", "nd", ".", " More"), *unsure()]}
+
+
+@pytest.mark.parametrize(
+    ("stop", "text"),
+    [
+        ([" The End"], "Once there was."),  # across tokens
+        (["End.", "was"], "Once there "),  # the first to come
+        (["Once"], ""),
+        (["nce th"], "O"),  # across authors
+        (["."], "Once there was"),
+    ],
+)
+def test_a_stop_string_ends_the_answer_and_is_not_part_of_it(stop: list[str], text: str) -> None:
+    played = play(STORY, STORY_BASE, stop=stop)
+    assert (played.text, played.finish_reason) == (text, "stop")
+
+
+def test_what_only_begins_like_a_stop_string_is_not_lost() -> None:
+    nudging = {**STORY, "Once there was. The End. More": SILENT}
+    assert play(nudging, STORY_BASE, stop=["The End?"]).text == "Once there was. The End. More"
+
+
+# whatever the models say
+
+words = st.text(alphabet="ab \n", max_size=4)
+steps = st.lists(st.builds(Step, words, st.floats(0, 1), st.sampled_from([False, False, False, True])), max_size=16)
+
+
+class Anything(dict):
+    """Says the same everywhere."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self._steps = steps
+
+    def __contains__(self, text: object) -> bool:
+        return True
+
+    def __getitem__(self, text: str) -> Sequence[Step]:
+        return self._steps
+
+
+@given(steps, steps, st.floats(0, 1), st.integers(1, 60))
+def test_every_answer_ends_within_its_budget_in_whole_pieces(
+    nudging: list[Step], base: list[Step], threshold: float, max_tokens: int
+) -> None:
+    played = play(Anything(nudging), Anything(base), threshold=threshold, max_tokens=max_tokens)
+    closing = "".join(step.text for step in nudging)
+    assert played.finish_reason in {"stop", "length", "loop"}
+    assert all(piece.text for piece in played.pieces)
+    assert sum(piece.tokens for piece in played.pieces) <= max_tokens + (len(closing) if max_tokens > 16 else 0)
+
+
+@given(steps, steps, st.floats(0, 1), st.text(alphabet="ab \n", min_size=1, max_size=3))
+def test_a_stop_string_cuts_the_answer_where_it_first_stands(
+    nudging: list[Step], base: list[Step], threshold: float, stop: str
+) -> None:
+    whole = play(Anything(nudging), Anything(base), threshold=threshold)
+    cut = play(Anything(nudging), Anything(base), threshold=threshold, stop=[stop])
+    assert cut.text == whole.text.split(stop)[0] or (stop not in whole.text and cut.text == whole.text)
