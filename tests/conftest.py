@@ -7,10 +7,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import pytest
 from hypothesis import settings
-from tiny import tiny_gemma, tiny_llama
-
 from nudging import Nudger
 from nudging.demo import demo_pair
+from tiny import tiny_gemma, tiny_llama
 
 settings.register_profile("nudging", deadline=None, max_examples=60, derandomize=True)
 settings.load_profile("nudging")

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 from naive import NaiveModel, naive_answer
-from tiny import tiny_gemma, tiny_llama
-
 from nudging import Nudger
+from tiny import tiny_gemma, tiny_llama
 
 QUESTIONS = ["why is the sky blue", "你好 🌍, où est le soleil?", "say " * 12]
 
@@ -41,8 +40,5 @@ def test_hints_and_caches_change_no_answer(tiny_pair: tuple[Path, Path], thresho
     plain = Nudger(*tiny_pair, threshold=threshold, max_tokens=32, hints=False)
     for question in QUESTIONS:
         assert hinted.generate(question).pieces == plain.generate(question).pieces
-        assert (
-            hinted.generate(question, temperature=1.0, seed=5) == hinted.generate(question, temperature=1.0, seed=5)
-            or hinted.generate(question, temperature=1.0, seed=5).pieces
-            == plain.generate(question, temperature=1.0, seed=5).pieces
-        )
+        drawn = {"temperature": 1.0, "top_p": 0.9, "seed": 5}
+        assert hinted.generate(question, **drawn).pieces == plain.generate(question, **drawn).pieces

@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 from naive import NaiveModel
-from tiny import WINDOW, tiny_gemma, tiny_llama, tiny_mamba
-
 from nudging import (
     ChatTemplateError,
     ContextLengthError,
@@ -20,6 +18,7 @@ from nudging import (
 from nudging.models.kv_cache import KVCache
 from nudging.models.local import LocalModel
 from nudging.models.model import Sampling
+from tiny import WINDOW, tiny_gemma, tiny_llama, tiny_mamba
 
 LONG = "the sky is blue and the sun is far away, " * 4
 

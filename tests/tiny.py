@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
+    AutoModelForCausalLM,
     Gemma3TextConfig,
     LlamaConfig,
     MambaConfig,
-    AutoModelForCausalLM,
     PretrainedConfig,
     PreTrainedTokenizerFast,
 )
@@ -88,7 +88,7 @@ def _tokenizer(text: str, size: int, bos: bool = False, chat: bool = False) -> P
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token="<end>",
-        bos_token="<start>" if bos else None,  # noqa: S106
+        bos_token="<start>" if bos else None,
     )
     fast.chat_template = CHAT_TEMPLATE if chat else None
     return fast

@@ -17,7 +17,6 @@ generator returns why the answer ended. The drivers in `decoding` run it against
 Source: Fei et al., arXiv 2410.09300, section 3, and the program its authors released; `README.md` has it in words.
 """
 
-import sys
 from collections import deque
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -92,26 +91,24 @@ def nudge(*, threshold: float, lookahead: int, max_tokens: int, stop: Sequence[s
     Args:
         threshold: The base model keeps the pen while its top-1 probability is at least this (the paper's gamma).
         lookahead: Length of the nudging model's proposals, in its tokens.
-        max_tokens: Length of the answer, in base-model tokens. As in the authors' program, a nudging model that comes
-            to its end is let finish: its last words may go over, by less than a look-ahead, unless the budget is not
-            longer than one.
+        max_tokens: Length of the answer at most, in base-model tokens.
         stop: Strings that end the answer; neither they nor what follows is part of it.
     """
     draft = _Draft(max_tokens, stop)
     try:
-        yield from _rounds(draft, threshold, lookahead, cut_closing=max_tokens <= lookahead)
+        yield from _rounds(draft, threshold, lookahead)
     except _Finished as finished:
         yield from draft.release(len(draft.text))
         return finished.reason
     raise AssertionError("the rounds end with _Finished")
 
 
-def _rounds(draft: "_Draft", threshold: float, lookahead: int, cut_closing: bool) -> Generator[Request, Any, None]:
+def _rounds(draft: "_Draft", threshold: float, lookahead: int) -> Generator[Request, Any, None]:
     last_words, repeats = "", 0
     while True:
         proposal, ended = yield from _proposal(draft, lookahead)
         if ended:
-            yield from draft.append_words(proposal, cut=cut_closing)
+            yield from draft.append_words(proposal)
             raise _Finished("stop")
 
         words, step = yield from _handover(draft, proposal, threshold)
@@ -222,9 +219,9 @@ class _Draft:
         self._pending: deque[Piece] = deque()
         self._released = 0  # characters
 
-    def append_words(self, words: str, cut: bool = True) -> Generator[Request, Any, None]:
-        """The nudging model's words, cut where the budget ends."""
-        fitted: Fitted = yield Fit(words, self._tokens_left if cut else sys.maxsize)
+    def append_words(self, words: str) -> Generator[Request, Any, None]:
+        """The nudging model's words, as many as the budget allows."""
+        fitted: Fitted = yield Fit(words, self._tokens_left)
         self._unspent = 0
         yield from self._append(fitted.text, "nudging", fitted.tokens)
         if fitted.text != words:

@@ -1,0 +1,88 @@
+"""A conversation -> base prompt and nudging prompt; what is not a conversation is refused before any model is touched."""
+
+from typing import Any
+
+import pytest
+from nudging import ChatTemplateError, Nudger, PromptError, Prompts, ScriptedModel
+
+MODEL = ScriptedModel("Hello")
+
+
+def prompts(prompt: Any, **templates: str) -> Prompts:
+    return Nudger(MODEL, MODEL, **templates).prompts(prompt)
+
+
+def turn(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}
+
+
+def test_one_turn_is_the_papers_prompt() -> None:
+    rendered = prompts([turn("system", "Be brief."), turn("user", "Why?")])
+    assert rendered == Prompts(base="Be brief.\nWhy?\n", nudging="system: Be brief.\nuser: Why?\nassistant: ")
+
+
+def test_a_text_is_the_users_turn() -> None:
+    assert prompts("Why?") == prompts([turn("user", "Why?")])
+
+
+def test_a_chat_is_rendered_turn_by_turn() -> None:
+    chat = [turn("user", "Hi"), turn("assistant", "Hello!"), turn("user", "Why?")]
+    assert prompts(chat).base == "Hi\nHello!\nWhy?\n"
+
+
+def test_neighbours_of_one_role_are_put_together() -> None:
+    parts = [turn("user", "Hi"), turn("user", "Why?")]
+    assert prompts(parts) == prompts("Hi\nWhy?")
+
+
+def test_the_base_template_can_be_replaced() -> None:
+    template = "{% for m in messages %}{{ m.role|upper }}: {{ m.content }}\n{% endfor %}ASSISTANT:"
+    assert prompts("Why?", base_template=template).base == "USER: Why?\nASSISTANT:"
+
+
+def test_the_callers_messages_are_left_alone() -> None:
+    messages = [turn("user", "Hi"), turn("user", "Why?")]
+    prompts(messages)
+    assert messages == [turn("user", "Hi"), turn("user", "Why?")]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        ("", "the prompt is empty"),
+        ([], "the prompt is empty"),
+        ([turn("system", "Be brief."), turn("user", "")], "the prompt is empty"),
+        ([turn("", "Why?")], "message 1 has the role ''"),
+        ([turn("user", "Hi"), turn("wizard", "Why?")], "message 2 has the role 'wizard': choose from system, user"),
+        ([{"content": "Why?"}], "message 1 has the role None"),
+        ([{"role": ["user"], "content": "Why?"}], r"message 1 has the role \['user'\]"),
+        ([{"role": "user"}], "the content of message 1 is missing"),
+        ([{"role": "user", "content": None}], "the content of message 1 is missing"),
+        ([{"role": "user", "content": 7}], "the content of message 1 is a int"),
+        ([{"role": "user", "content": [{"type": "image_url"}]}], "the content of message 1 is a list .*only text"),
+        ([{"role": "user", "content": "Hi", "tool_calls": []}], "message 1 has 'tool_calls'"),
+        (["Why?"], "message 1 is a str"),
+        (b"Why?", "not a bytes"),
+        (7, "not a int"),
+        (None, "not missing"),
+        ({"role": "user", "content": "Why?"}, "not a dict"),
+        ("half a \ud83d", "lone surrogate"),
+        (Prompts(base="", nudging="Hi"), "the base prompt is empty"),
+        (Prompts(base="Hi", nudging=""), "the nudging prompt is empty"),
+        (Prompts(base=None, nudging="Hi"), "the base prompt is missing"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_is_no_conversation_is_refused_with_its_place_and_value(prompt: Any, message: str) -> None:
+    with pytest.raises(PromptError, match=message):
+        prompts(prompt)
+
+
+@pytest.mark.parametrize("template", ["{% for %}", "{{ nothing.there }}", "{{ raise_exception('no') }}"])
+def test_a_base_template_that_fails_says_what_it_sees(template: str) -> None:
+    with pytest.raises(ChatTemplateError, match="sees `messages`"):
+        prompts("Why?", base_template=template)
+
+
+def test_templates_run_in_a_sandbox() -> None:
+    with pytest.raises(ChatTemplateError):
+        prompts("Why?", base_template="{{ messages.__class__.__mro__ }}")
