@@ -1,4 +1,4 @@
-"""The engine gives the answers of the naive decoder, on tiny models whose window, tokenizers and characters are awkward."""
+"""The engine answers as the naive decoder does, on tiny models whose window, tokenizers and characters are awkward."""
 
 from pathlib import Path
 

@@ -16,7 +16,7 @@ OF_SAMPLE = [pytest.param(case, id=case["id"]) for case in CASES if case["id"] i
 
 
 def answer(nudger: Nudger, case: dict[str, Any]) -> Answer:
-    # the program counted its budget in the tokens of a third tokenizer: some of its answers are longer in the base model's
+    # the program counted its budget in a third tokenizer's tokens: some answers are longer in the base model's
     prompts = Prompts(base=case["base_prompt"], nudging=case["nudge_prompt"])
     return nudger.generate(prompts, threshold=case["gamma"], max_tokens=case["max_tokens"] * 3 // 2)
 

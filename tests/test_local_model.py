@@ -190,7 +190,7 @@ def test_a_recurrent_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ModelNotFoundError, match="no folder .*nowhere"):
+    with pytest.raises(ModelNotFoundError, match=r"no folder .*nowhere"):
         LocalModel(tmp_path / "nowhere").session("the sun", role="base")
 
 

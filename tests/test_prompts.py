@@ -1,4 +1,4 @@
-"""A conversation -> base prompt and nudging prompt; what is not a conversation is refused before any model is touched."""
+"""A conversation -> base prompt and nudging prompt; what is none is refused before any model is touched."""
 
 from typing import Any
 

@@ -12,6 +12,7 @@ from nudging.rule import Ask, Fit, Fitted, More, Step, nudge
 Lines = Mapping[str, Sequence[Step]]
 """What a model says after each text that it may be asked about."""
 
+NOTHING: Lines = {}
 SILENT = [Step("", 1.0, end=True)]
 
 
@@ -32,7 +33,7 @@ class Played:
 
 def play(
     nudging: Lines,
-    base: Lines = {},
+    base: Lines = NOTHING,
     *,
     threshold: float = 0.4,
     lookahead: int = 16,

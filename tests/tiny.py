@@ -1,7 +1,7 @@
 """Tiny random models in folders, as transformers saves them. They show that a property holds, not that nudging works.
 
-Their weights are drawn wide, so that a model is sure of a token now and then. The tokenizers are byte-level, trained on a
-few words each, so that no two share their ids and most characters outside ASCII are several tokens.
+Their weights are drawn so that a model is sure of a token now and then. The tokenizers are byte-level, trained on a few
+words each, so that no two share their ids and most characters outside ASCII are several tokens.
 """
 
 from pathlib import Path

@@ -1,0 +1,59 @@
+"""What imports what, and what is public."""
+
+import subprocess
+import sys
+
+import nudging
+import pytest
+
+import langchain_nudging
+import llamaindex_nudging
+
+
+def imported_with(statement: str) -> set[str]:
+    code = f"{statement}; import sys; print(*{{name.split('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import nudging", {"torch", "transformers", "langchain_core", "llama_index", "rich", "typer"}),
+        ("from nudging import Nudger; Nudger('a', 'b').identity", {"torch", "transformers"}),
+        ("import langchain_nudging", {"torch", "transformers", "llama_index", "typer"}),
+        (
+            "from langchain_nudging import ChatNudging as C; C(base_model='a', nudging_model='b')._identifying_params",
+            {"torch"},
+        ),
+        ("import llamaindex_nudging", {"torch", "langchain_core", "typer"}),
+        ("import nudging.cli", {"torch", "transformers"}),
+        ("import nudging.rule", {"torch", "transformers"}),
+    ],
+)
+def test_nobody_pays_for_what_they_do_not_use(statement: str, absent: set[str]) -> None:
+    assert not imported_with(statement) & absent
+
+
+def test_without_the_extra_a_local_model_says_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from nudging import MissingDependencyError, Nudger\n"
+        "try: Nudger('a', 'b').generate('Hi')\n"
+        "except MissingDependencyError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    assert "needs the package torch: pip install 'nudging[transformers]'" in done.stdout
+
+
+@pytest.mark.parametrize("package", [nudging, langchain_nudging, llamaindex_nudging])
+def test_all_that_is_exported_exists_and_is_sorted(package: object) -> None:
+    names = package.__all__  # type: ignore[attr-defined]
+    assert sorted(names) == names
+    assert all(hasattr(package, name) for name in names)
+
+
+def test_every_error_is_a_nudging_error_and_drawn_in_the_tree() -> None:
+    errors = [value for value in vars(nudging.errors).values() if isinstance(value, type)]
+    assert all(issubclass(error, nudging.NudgingError) for error in errors)
+    assert all(error.__name__ in nudging.errors.__doc__ for error in errors)

@@ -1,0 +1,65 @@
+"""From logits to choices."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from nudging.models.model import Sampling
+from nudging.models.sampling import choose, uniform_draw
+
+LOGITS = torch.tensor([[0.0, math.log(2), math.log(5), math.log(2)]])
+"""Probabilities 0.1, 0.2, 0.5, 0.2."""
+
+
+def share(token: int, temperature: float = 1.0, top_p: float = 1.0, draws: int = 4000) -> float:
+    sampling = Sampling(temperature, top_p, "seed")
+    choices = choose(LOGITS.expand(draws, -1), range(draws), sampling)
+    return sum(choice.token == token for choice in choices) / draws
+
+
+def test_greedy_takes_the_top_token_with_its_probability() -> None:
+    (choice,) = choose(LOGITS, [0], None)
+    assert choice.token == 2
+    assert choice.probability == pytest.approx(0.5)
+
+
+def test_confidence_is_that_of_the_top_token_before_temperature() -> None:
+    for choice in choose(LOGITS.expand(50, -1), range(50), Sampling(9.0, 1.0, "seed")):
+        assert choice.probability == pytest.approx(0.5)
+
+
+# 4000 draws: three standard deviations are below 0.024
+
+
+def test_tokens_are_drawn_as_often_as_they_are_probable() -> None:
+    for token, probability in enumerate([0.1, 0.2, 0.5, 0.2]):
+        assert share(token) == pytest.approx(probability, abs=0.024)
+
+
+def test_a_high_temperature_evens_the_odds_and_a_low_one_sharpens_them() -> None:
+    assert share(0, temperature=1000) == pytest.approx(0.25, abs=0.024)
+    assert share(2, temperature=0.1) > 0.99
+
+
+def test_top_p_leaves_out_the_tail() -> None:
+    assert share(2, top_p=0.5) == 1
+    assert share(0, top_p=0.85) == 0
+    assert share(2, top_p=0.85) == pytest.approx(0.5 / 0.9, abs=0.024)
+
+
+@given(st.text(), st.integers(0, 2**31))
+def test_a_draw_is_a_function_of_seed_and_position(seed: str, position: int) -> None:
+    assert 0 <= uniform_draw(seed, position) < 1
+    assert uniform_draw(seed, position) == uniform_draw(seed, position)
+
+
+@given(st.integers(0, 2**16), st.floats(0.01, 1), st.floats(0.05, 50))
+def test_what_is_drawn_is_possible(seed: int, top_p: float, temperature: float) -> None:
+    logits = torch.randn(8, 50, generator=torch.Generator().manual_seed(seed)) * 5
+    for row, choice in zip(logits, choose(logits, range(8), Sampling(temperature, top_p, str(seed))), strict=True):
+        kept = (row / temperature).softmax(-1).sort(descending=True)
+        before = kept.values.cumsum(-1) - kept.values
+        allowed = kept.indices[before < top_p + 1e-5].tolist()
+        assert choice.token in allowed
