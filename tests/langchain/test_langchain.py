@@ -1,0 +1,239 @@
+"""A nudged model in LangChain: every way to call it gives what the engine gives, and says who wrote what."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from langchain_core.caches import InMemoryCache
+from langchain_core.callbacks import BaseCallbackHandler, UsageMetadataCallbackHandler
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    ChatMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
+from nudging import Nudger, PromptError, ScriptedModel, SettingsError, Step
+from pydantic import ValidationError
+
+from langchain_nudging import ChatNudging, NudgingLLM
+
+TEXT = "Why, hello there! How can I help you today? There is much that I know, and more that I do not."
+MODEL = ScriptedModel(TEXT, name="greeter")
+FIELDS: dict[str, Any] = {"base_model": MODEL, "nudging_model": MODEL}
+EXPECTED = Nudger(**FIELDS).generate("Hi")
+PIECES = [{"text": piece.text, "author": piece.author} for piece in EXPECTED.pieces]
+
+chat = ChatNudging(**FIELDS)
+llm = NudgingLLM(**FIELDS)
+
+
+class Tokens(BaseCallbackHandler):
+    def __init__(self) -> None:
+        self.tokens: list[str] = []
+        self.authors: list[str] = []
+        self.ended = 0
+
+    def on_llm_new_token(self, token: str, *, chunk: Any = None, **_: Any) -> None:
+        self.tokens.append(token)
+        info = chunk.message.response_metadata if hasattr(chunk, "message") else chunk.generation_info
+        self.authors.append(info.get("author", ""))
+
+    def on_llm_end(self, *_: Any, **__: Any) -> None:
+        self.ended += 1
+
+
+def test_the_script_has_two_authors() -> None:
+    assert {piece["author"] for piece in PIECES} == {"base", "nudging"}
+
+
+# chat
+
+
+def check_message(message: BaseMessage) -> None:
+    assert message.content == TEXT
+    metadata = message.response_metadata
+    assert metadata["pieces"] == PIECES
+    assert metadata["author"] == "nudging+base"
+    assert metadata["finish_reason"] == "stop"
+    assert metadata["nudge_ratio"] == EXPECTED.nudge_ratio
+    assert metadata["nudging_words"] == EXPECTED.nudging_words
+    assert metadata["model_name"] == "greeter + greeter"
+    assert message.usage_metadata == {  # type: ignore[attr-defined]
+        "input_tokens": EXPECTED.usage.prompt_tokens,
+        "output_tokens": EXPECTED.usage.completion_tokens,
+        "total_tokens": EXPECTED.usage.total_tokens,
+    }
+
+
+def test_invoke() -> None:
+    check_message(chat.invoke("Hi"))
+
+
+async def test_ainvoke() -> None:
+    check_message(await chat.ainvoke("Hi"))
+
+
+def added_up(chunks: Sequence[AIMessageChunk]) -> AIMessageChunk:
+    total = chunks[0]
+    for chunk in chunks[1:]:
+        total += chunk  # type: ignore[assignment]
+    return total
+
+
+def check_chunks(chunks: Sequence[AIMessageChunk]) -> None:
+    *parts, last = chunks
+    assert [(part.content, part.response_metadata["author"]) for part in parts] == [
+        (piece["text"], piece["author"]) for piece in PIECES
+    ]
+    assert last.chunk_position == "last"
+    check_message(added_up(chunks))
+
+
+def test_stream() -> None:
+    check_chunks(list(chat.stream("Hi")))
+
+
+async def test_astream() -> None:
+    check_chunks([chunk async for chunk in chat.astream("Hi")])
+
+
+def test_batch() -> None:
+    for message in chat.batch(["Hi"] * 3):
+        check_message(message)
+
+
+async def test_abatch() -> None:
+    for message in await chat.abatch(["Hi"] * 3):
+        check_message(message)
+
+
+@pytest.mark.parametrize("runnable", [chat, llm], ids=["chat", "llm"])
+def test_streaming_calls_back_once_for_each_piece(runnable: Any) -> None:
+    handler = Tokens()
+    list(runnable.stream("Hi", {"callbacks": [handler]}))
+    assert [token for token in handler.tokens if token] == [piece["text"] for piece in PIECES]
+    assert handler.authors[: len(PIECES)] == [piece["author"] for piece in PIECES]
+    assert handler.ended == 1
+
+
+@pytest.mark.parametrize("runnable", [chat, llm], ids=["chat", "llm"])
+async def test_async_streaming_calls_back_once_for_each_piece(runnable: Any) -> None:
+    handler = Tokens()
+    async for _ in runnable.astream("Hi", {"callbacks": [handler]}):
+        pass
+    assert [token for token in handler.tokens if token] == [piece["text"] for piece in PIECES]
+    assert handler.ended == 1
+
+
+def test_usage_reaches_a_callback() -> None:
+    handler = UsageMetadataCallbackHandler()
+    chat.invoke("Hi", {"callbacks": [handler]})
+    assert handler.usage_metadata["greeter + greeter"]["output_tokens"] == EXPECTED.usage.completion_tokens
+
+
+def test_a_conversation_reaches_both_models() -> None:
+    seen: list[str] = []
+
+    def listen(prompt: str, text: str) -> list[Step]:
+        seen.append(prompt)
+        return [Step("yes", 1.0), Step("", 1.0, end=True)]
+
+    listener = ChatNudging(base_model=MODEL, nudging_model=ScriptedModel(listen))
+    blocks: list[Any] = [{"type": "text", "text": "Why"}, "?"]
+    listener.invoke([SystemMessage("Be brief."), HumanMessage("Hi"), AIMessage("Hello"), HumanMessage(blocks)])
+    assert seen == ["system: Be brief.\nuser: Hi\nassistant: Hello\nuser: Why?\nassistant: "]
+
+
+@pytest.mark.parametrize(
+    ("message", "error"),
+    [
+        (HumanMessage([{"type": "image_url", "image_url": "x"}]), "message 1 has a content of type 'image_url'"),
+        (ToolMessage("42", tool_call_id="1"), "message 1 has the role 'tool'"),
+        (ChatMessage("Hi", role="wizard"), "message 1 has the role 'wizard'"),
+        (HumanMessage(""), "the prompt is empty"),
+        (AIMessage("", tool_calls=[{"name": "add", "args": {}, "id": "1"}]), "message 1 calls tools"),
+    ],
+)
+def test_what_is_not_text_is_refused(message: BaseMessage, error: str) -> None:
+    with pytest.raises(PromptError, match=error):
+        chat.invoke([message])
+
+
+# settings
+
+
+def test_settings_can_be_given_per_call_and_bound() -> None:
+    assert chat.invoke("Hi", max_tokens=2).response_metadata["finish_reason"] == "length"
+    assert chat.bind(stop=["there"]).invoke("Hi").content == "Why, hello "
+    assert chat.invoke("Hi", stop=["!"]).content == "Why, hello there"
+    assert llm.invoke("Hi", stop=["!"]) == "Why, hello there"
+    assert ChatNudging(**FIELDS, stop="!").invoke("Hi").content == "Why, hello there"
+
+
+@pytest.mark.parametrize("runnable", [chat, llm], ids=["chat", "llm"])
+def test_a_wrong_setting_is_refused_where_it_is_given(runnable: Any) -> None:
+    with pytest.raises(SettingsError, match="threshold=2"):
+        runnable.invoke("Hi", threshold=2)
+    with pytest.raises(SettingsError, match="no setting 'gamma'"):
+        runnable.invoke("Hi", gamma=0.2)
+    with pytest.raises(ValidationError, match="threshold"):
+        type(runnable)(**FIELDS, threshold=2)
+    with pytest.raises(ValidationError, match="max_tokens"):
+        type(runnable)(**FIELDS, max_tokens=0)
+
+
+def test_a_cache_tells_models_and_settings_apart() -> None:
+    cache = InMemoryCache()
+    one = ChatNudging(**FIELDS, cache=cache)
+    other = ChatNudging(base_model=MODEL, nudging_model=ScriptedModel("Bye.", name="other"), cache=cache)
+    shorter = ChatNudging(**FIELDS, cache=cache, max_tokens=1)
+    assert [model.invoke("Hi").content for model in (one, other, shorter, one)] == [TEXT, "Bye.", "Why,", TEXT]
+
+
+def test_a_closed_stream_stops_the_decoding_and_an_exception_reaches_the_caller() -> None:
+    asked: list[str] = []
+
+    def endless(prompt: str, text: str) -> list[Step]:
+        asked.append(text)
+        if len(asked) > 3:
+            raise RuntimeError("the server is gone")
+        return [Step(" more", 1.0)] * 16
+
+    model = ChatNudging(base_model=ScriptedModel("", probability=0), nudging_model=ScriptedModel(endless))
+    stream = model.stream("Hi")
+    next(stream)
+    stream.close()
+    assert len(asked) == 1
+    with pytest.raises(RuntimeError, match="the server is gone"):
+        list(model.stream("Hi"))
+
+
+# llm
+
+
+def test_the_llm_answers_alike_every_way() -> None:
+    assert llm.invoke("Hi") == TEXT
+    assert "".join(llm.stream("Hi")) == TEXT
+    assert llm.batch(["Hi", "Hi"]) == [TEXT, TEXT]
+
+
+async def test_the_llm_answers_alike_every_async_way() -> None:
+    assert await llm.ainvoke("Hi") == TEXT
+    assert "".join([text async for text in llm.astream("Hi")]) == TEXT
+    assert await llm.abatch(["Hi", "Hi"]) == [TEXT, TEXT]
+
+
+def test_the_llm_reports_usage_and_authors() -> None:
+    result = llm.generate(["Hi", "Hi"])
+    assert result.llm_output["token_usage"]["completion_tokens"] == 2 * EXPECTED.usage.completion_tokens
+    assert result.generations[0][0].generation_info["pieces"] == PIECES
+
+
+def test_traces_name_the_provider_and_the_models() -> None:
+    for runnable in (chat, llm):
+        params = runnable._get_ls_params()
+        assert params["ls_provider"] == "nudging"
+        assert params["ls_model_name"] == "greeter + greeter"

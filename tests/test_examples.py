@@ -1,0 +1,37 @@
+"""The examples and the README's recipes answer, on the real pair, offline."""
+
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+RECIPES = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [("langchain_chain.py", "Paris"), ("langchain_rag.py", "330"), ("llamaindex_query_engine.py", "330")],
+)
+def test_an_example_answers(
+    pair: tuple[Path, Path],
+    script: str,
+    expected: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "path", [str(ROOT / "examples"), *sys.path])
+    runpy.run_path(str(ROOT / "examples" / script), run_name="__main__")
+    assert expected in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.strip().splitlines()[0])
+def test_a_recipe_of_the_readme_runs(pair: tuple[Path, Path], recipe: str, capsys: pytest.CaptureFixture[str]) -> None:
+    here = recipe.replace("google/gemma-3-270m", str(pair[0])).replace(
+        "HuggingFaceTB/SmolLM2-135M-Instruct", str(pair[1])
+    )
+    assert here != recipe, "a recipe names the models of the demo pair"
+    exec(compile(here, "README.md", "exec"), {"__name__": "recipe"})  # noqa: S102
+    assert capsys.readouterr().out.strip()

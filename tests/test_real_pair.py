@@ -1,0 +1,57 @@
+"""What must hold on real models beyond their answers: reuse, threads, chats, scripts of the world."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from nudging import Nudger
+
+DOCUMENT = {
+    "role": "system",
+    "content": "You are a helpful assistant. Answer from this text: The Eiffel Tower was completed in 1889. "
+    "It is 330 metres tall. " + "It stands in Paris, on the Champ de Mars, near the Seine. " * 8,
+}
+
+
+def ask(question: str) -> list[dict[str, str]]:
+    return [DOCUMENT, {"role": "user", "content": question}]
+
+
+def test_the_second_question_on_a_document_does_not_prefill_it_again(demo: Nudger) -> None:
+    # with a short look-ahead the base model is asked too, before the nudging model comes to its end
+    settings = {"lookahead": 4, "max_tokens": 12}
+    first = demo.generate(ask("How tall is the tower?"), **settings).usage
+    second = demo.generate(ask("When was it completed?"), **settings).usage
+    for before, after in [(first.base, second.base), (first.nudging, second.nudging)]:
+        assert before.prompt_tokens > 100
+        assert after.tokens_fed < after.prompt_tokens / 2
+
+
+def test_a_chat_goes_on_from_its_own_answers(demo: Nudger) -> None:
+    chat = ask("How tall is the tower?")
+    chat.append({"role": "assistant", "content": demo.generate(chat, max_tokens=16).text})
+    chat.append({"role": "user", "content": "And where does it stand?"})
+    usage = demo.generate(chat, max_tokens=16).usage
+    assert usage.nudging.tokens_fed < usage.nudging.prompt_tokens / 2
+
+
+def test_threads_get_the_answers_they_would_get_alone(demo: Nudger) -> None:
+    questions = ["What is the capital of France?", "Name a colour.", "What is the capital of France?"]
+    alone = [demo.generate(question, max_tokens=12).pieces for question in questions]
+    with ThreadPoolExecutor(3) as pool:
+        together = list(pool.map(lambda question: demo.generate(question, max_tokens=12).pieces, questions))
+    assert together == alone
+
+
+def test_any_script_streams_in_whole_characters(demo: Nudger) -> None:
+    for question in ["用中文打个招呼", "قل مرحبا", "Three emoji, please: 🌍"]:
+        pieces = list(demo.stream(question, max_tokens=16, threshold=0.2))
+        assert "".join(piece.text for piece in pieces) == demo.generate(question, max_tokens=16, threshold=0.2).text
+        assert not any("\ufffd" in piece.text for piece in pieces)
+
+
+def test_a_seed_gives_the_same_answer_with_hints_and_without(demo: Nudger) -> None:
+    drawn = {"temperature": 0.9, "top_p": 0.95, "seed": 11, "max_tokens": 20}
+    question = "Tell me something about the sea."
+    answer = demo.generate(question, **drawn)
+    without_hints = Nudger(demo.base_model, demo.nudging_model, hints=False)
+    assert without_hints.generate(question, **drawn).pieces == answer.pieces
+    assert demo.generate(question, **{**drawn, "seed": 12}).text != answer.text
