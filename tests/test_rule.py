@@ -1,4 +1,4 @@
-"""The rule of README.md, word by word, from tables: no model."""
+"""The rule of docs/rule.md, word by word, from tables: no model."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

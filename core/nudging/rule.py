@@ -14,7 +14,7 @@ it yields             meaning                                                   
 A step is `None` when the model has none left: its context is full, or it gave as many as were asked for. The
 generator returns why the answer ended. The drivers in `decoding` run it against two models.
 
-Source: Fei et al., arXiv 2410.09300, section 3, and the program its authors released; `README.md` has it in words.
+Source: Fei et al., arXiv 2410.09300, section 3, and the program its authors released. `docs/rule.md` has it in words.
 """
 
 from collections import deque
