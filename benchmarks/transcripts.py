@@ -2,8 +2,8 @@
 
     python benchmarks/transcripts.py
 
-Per case: length, share nudged, forward passes and tokens fed, tokens a second; then the base model alone through
-transformers' own `generate`, for as many tokens after the same prompt. Models are loaded before the clock runs, and each
+Per case: length, share nudged, forward passes, tokens fed, tokens a second; then the base model alone through
+transformers' own `generate`, for as many tokens after the same prompt. Models are loaded before the clock runs; every
 case begins with cold caches. Counters hold anywhere; timings are of the machine they were taken on.
 """
 

@@ -243,7 +243,7 @@ class LocalModel(Model):
         try:
             yield
         except (OSError, ValueError, SafetensorError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
             raise ModelNotFoundError(
                 f"cannot load {self.name!r}: {reason}. Give a model folder, a GGUF file or a hub id that this machine "
                 "can reach (a gated or private one needs `hf auth login`)"
