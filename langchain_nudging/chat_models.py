@@ -7,20 +7,20 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, LangSmithParams
+from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from nudging import Answer, Message, Piece, PromptError
-from nudging.config import NudgerConfig
 
+from langchain_nudging.identity import Identified
 from langchain_nudging.metadata import answer_metadata, pieces_metadata
 
 ROLES = {"system": "system", "human": "user", "ai": "assistant"}
 """The roles of LangChain's message types."""
 
 
-class ChatNudging(NudgerConfig, BaseChatModel):
+class ChatNudging(Identified, BaseChatModel):
     """Chat with a base model that a small aligned model nudges.
 
         >>> from langchain_nudging import ChatNudging
@@ -37,16 +37,6 @@ class ChatNudging(NudgerConfig, BaseChatModel):
     @property
     def _llm_type(self) -> str:
         return "chat-nudging"
-
-    @property
-    def _identifying_params(self) -> dict[str, Any]:
-        return dict(self.nudger.identity)
-
-    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        params = super()._get_ls_params(stop=stop, **kwargs)
-        params["ls_provider"] = "nudging"
-        params.setdefault("ls_model_name", self.nudger.name)
-        return params
 
     def _generate(
         self,

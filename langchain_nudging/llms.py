@@ -5,15 +5,14 @@ from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseLLM
-from langchain_core.language_models.base import LangSmithParams
 from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 from nudging import Answer
-from nudging.config import NudgerConfig
 
+from langchain_nudging.identity import Identified
 from langchain_nudging.metadata import answer_metadata, pieces_metadata
 
 
-class NudgingLLM(NudgerConfig, BaseLLM):
+class NudgingLLM(Identified, BaseLLM):
     """Answer a text with a base model that a small aligned model nudges.
 
         >>> from langchain_nudging import NudgingLLM
@@ -27,16 +26,6 @@ class NudgingLLM(NudgerConfig, BaseLLM):
     @property
     def _llm_type(self) -> str:
         return "nudging"
-
-    @property
-    def _identifying_params(self) -> dict[str, Any]:
-        return dict(self.nudger.identity)
-
-    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        params = super()._get_ls_params(stop=stop, **kwargs)
-        params["ls_provider"] = "nudging"
-        params.setdefault("ls_model_name", self.nudger.name)
-        return params
 
     def _generate(
         self,

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from nudging.display import piece_text, summary
+from nudging.display import as_rich
 from nudging.errors import NudgingError, PromptError, SettingsError
 from nudging.generation import Answer
 from nudging.nudger import Nudger
@@ -157,14 +157,14 @@ def _answer(nudger: Nudger, turns: list[dict[str, str]], as_json: bool) -> Answe
         for piece in stream:
             if not as_json:
                 waiting.stop()
-                out.print(piece_text(piece), end="")
+                out.print(as_rich([(piece.author, piece.text)]), end="")
     answer = stream.answer
     if as_json:
         typer.echo(json.dumps(answer.to_dict(), ensure_ascii=False))
     else:
         speed = answer.usage.completion_tokens / (time.monotonic() - started)
         out.print()
-        err.print(f"[dim]{summary(answer)} · {speed:.1f} tokens/s[/dim]")
+        err.print(f"[dim]{answer.summary} · {speed:.1f} tokens/s[/dim]")
     return answer
 
 

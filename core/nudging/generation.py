@@ -1,9 +1,10 @@
 """What comes back: pieces of text, who wrote each, why the answer ended, and what it cost."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from nudging.display import as_html, as_rich
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -116,19 +117,19 @@ class Answer:
     def __str__(self) -> str:
         return self.text
 
-    def _repr_html_(self) -> str:
-        from nudging.display import answer_html
+    @property
+    def summary(self) -> str:
+        """Length, share nudged, and why it ended, in a line."""
+        ended = f" · {self.finish_reason}" if self.finish_reason else ""
+        return f"{self.usage.completion_tokens} tokens · {self.nudge_ratio:.0%} nudged{ended}"
 
-        return answer_html(self)
+    def _by_author(self) -> list[tuple[str, str]]:
+        """Authors and what they wrote, neighbouring pieces of one author put together."""
+        runs = groupby(self.pieces, key=lambda piece: piece.author)
+        return [(author, "".join(piece.text for piece in run)) for author, run in runs]
+
+    def _repr_html_(self) -> str:
+        return as_html(self._by_author(), self.summary)
 
     def __rich__(self) -> "Text":
-        from nudging.display import answer_text
-
-        return answer_text(self)
-
-
-def by_author(pieces: Sequence[Piece]) -> list[tuple[Author, str]]:
-    """Neighbouring pieces of one author put together, for showing."""
-    return [
-        (author, "".join(piece.text for piece in group)) for author, group in groupby(pieces, key=lambda p: p.author)
-    ]
+        return as_rich(self._by_author())
