@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nudging.models import Model
 from nudging.nudger import Nudger
-from nudging.settings import Lookahead, MaxTokens, Seed, Stop, Temperature, Threshold, TopP
+from nudging.settings import Logprobs, Lookahead, MaxTokens, Seed, Stop, Temperature, Threshold, TopP
 
 
 class NudgerConfig(BaseModel):
@@ -26,6 +26,7 @@ class NudgerConfig(BaseModel):
     top_p: TopP = 1.0
     seed: Seed | None = None
     stop: Stop = ()
+    logprobs: Logprobs = False
     base_template: str | None = Field(default=None, description="Jinja template of the base prompt")
     nudging_template: str | None = Field(
         default=None, description="Jinja, in place of the nudging model's chat template"

@@ -1,25 +1,45 @@
 """The two drivers that run the rule against two models: one for threads, one for event loops."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from typing_extensions import Self
 
-from nudging.generation import Answer, Author, FinishReason, ModelUsage, Piece, Usage
-from nudging.models.model import Session
-from nudging.rule import Ask, Fit, More, Rule, Step
+from nudging.generation import Answer, Author, FinishReason, ModelUsage, Piece, TokenLogprob, Usage
+from nudging.models.model import Session, in_thread
+from nudging.rule import Ask, Close, Fit, Fitted, More, Rule, Step
+from nudging.tool_calls import Reading
 
 Sessions: TypeAlias = Mapping[Author, Session]
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How an answer is made, beside the rule.
+
+    Args:
+        hints: Whether the base model is told what may come next.
+        complete: What completes the beginning of an answer that a grammar holds; None where nothing does.
+        read: The tool calls in an answer, if tools were given.
+        logprobs: Whether the base model scores the answer.
+    """
+
+    hints: bool = True
+    complete: Callable[[str], str | None] | None = None
+    read: Callable[[str], Reading] | None = None
+    logprobs: bool = False
 
 
 class _Stream:
     """The answer so far, of either driver."""
 
-    def __init__(self, rule: Rule, hints: bool) -> None:
-        self._rule, self._hints = rule, hints
+    def __init__(self, rule: Rule, manner: Manner) -> None:
+        self._rule, self._manner = rule, manner
         self._sessions: Sessions = {}
         self._answered: list[Piece] = []
         self._finish_reason: FinishReason | None = None
+        self._logprobs: tuple[TokenLogprob, ...] | None = None
 
     @property
     def answer(self) -> Answer:
@@ -27,17 +47,39 @@ class _Stream:
         usage = {author: session.usage() for author, session in self._sessions.items()}
         base, nudging = usage.get("base", ModelUsage()), usage.get("nudging", ModelUsage())
         tokens = sum(piece.tokens for piece in self._answered)
-        return Answer(tuple(self._answered), self._finish_reason, Usage(base.prompt_tokens, tokens, base, nudging))
+        return Answer(
+            pieces=tuple(self._answered),
+            finish_reason=self._finish_reason,
+            usage=Usage(base.prompt_tokens, tokens, base, nudging),
+            reading=self._manner.read(self._text) if self._manner.read else None,
+            logprobs=self._logprobs,
+        )
+
+    @property
+    def _text(self) -> str:
+        return "".join(piece.text for piece in self._answered)
+
+    def _closing(self, text: str, limit: int) -> Fitted | None:
+        """What completes the answer after this text, if there is room for it."""
+        complete = self._manner.complete
+        closing = complete(text) if complete and limit >= 0 else None
+        fitted = None if closing is None else self._sessions["base"].fit(closing, limit)
+        return fitted if fitted and fitted.text == closing else None
 
     def _hint(self, hint: str) -> str:
-        return hint if self._hints else ""
+        return hint if self._manner.hints else ""
+
+    def _finish(self, reason: FinishReason) -> None:
+        if self._manner.logprobs:
+            self._logprobs = tuple(self._sessions["base"].score(self._text))
+        self._finish_reason = reason
 
 
 class AnswerStream(_Stream):
     """The pieces of an answer, as soon as they are settled. Closing it stops the decoding and frees the models."""
 
-    def __init__(self, rule: Rule, sessions: Sessions, *, hints: bool = True) -> None:
-        super().__init__(rule, hints)
+    def __init__(self, rule: Rule, sessions: Sessions, manner: Manner) -> None:
+        super().__init__(rule, manner)
         self._sessions = sessions
         self._pieces = self._decode()
 
@@ -75,8 +117,10 @@ class AnswerStream(_Stream):
                         reply = next(steps, None)
                     case Fit(text, limit):
                         reply = self._sessions["base"].fit(text, limit)
+                    case Close(text, limit):
+                        reply = self._closing(text, limit)
         except StopIteration as finished:
-            self._finish_reason = finished.value
+            self._finish(finished.value)
         finally:
             steps.close()
             for session in self._sessions.values():
@@ -86,8 +130,8 @@ class AnswerStream(_Stream):
 class AsyncAnswerStream(_Stream):
     """`AnswerStream` for event loops: the models work without blocking the loop."""
 
-    def __init__(self, rule: Rule, open_sessions: Callable[[], Awaitable[Sessions]], *, hints: bool = True) -> None:
-        super().__init__(rule, hints)
+    def __init__(self, rule: Rule, open_sessions: Callable[[], Awaitable[Sessions]], manner: Manner) -> None:
+        super().__init__(rule, manner)
         self._open_sessions = open_sessions
         self._pieces = self._decode()
 
@@ -126,8 +170,10 @@ class AsyncAnswerStream(_Stream):
                         reply = await anext(steps, None)
                     case Fit(text, limit):
                         reply = await self._sessions["base"].afit(text, limit)
+                    case Close(text, limit):
+                        reply = await in_thread(self._closing, text, limit)
         except StopIteration as finished:
-            self._finish_reason = finished.value
+            await in_thread(self._finish, finished.value)
         finally:
             await steps.aclose()
             for session in self._sessions.values():

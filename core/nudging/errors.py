@@ -4,6 +4,7 @@
      |-- SettingsError (ValueError)       a setting out of its range, or an unknown one
      |-- PromptError (ValueError)         a prompt or a conversation that cannot be rendered
      |    |-- ContextLengthError          it is longer than a model's context
+     |    |-- GrammarError                a schema, a regex or a tool that no answer can be held to
      |    `-- ChatTemplateError           the nudging model has no chat template, or it fails on this conversation
      `-- ModelError
           |-- ModelNotFoundError (OSError)     no such model or folder
@@ -32,6 +33,10 @@ class ContextLengthError(PromptError):
 
 class ChatTemplateError(PromptError):
     """The nudging model has no chat template, or the template fails on this conversation."""
+
+
+class GrammarError(PromptError):
+    """A schema, a regex or a tool that no answer can be held to."""
 
 
 class ModelError(NudgingError):

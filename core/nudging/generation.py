@@ -5,6 +5,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from nudging.display import as_html, as_rich
+from nudging.tool_calls import InvalidToolCall, Reading, ToolCall
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -66,6 +67,19 @@ class Usage:
         return self.prompt_tokens + self.completion_tokens
 
 
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """What the base model thinks of one token of an answer.
+
+    Args:
+        token: Its text. Empty where it leaves a character unfinished; the token that finishes it has all of it.
+        logprob: Natural logarithm of its probability after prompt and answer so far, before temperature and grammar.
+    """
+
+    token: str
+    logprob: float
+
+
 @dataclass(frozen=True)
 class Answer:
     """A nudged answer.
@@ -75,15 +89,34 @@ class Answer:
         finish_reason: "stop" (the nudging model ended its turn, or a stop string came), "length" (`max_tokens`, or the
             end of a context), "loop" (the same nudging words four rounds running), or None while it is being written.
         usage: What it cost so far.
+        reading: Its content and the tool calls in it, if tools were given.
+        logprobs: Of the answer's base-model tokens, if they were asked for and it is complete.
     """
 
     pieces: tuple[Piece, ...]
     finish_reason: FinishReason | None
     usage: Usage
+    reading: Reading | None = None
+    logprobs: tuple[TokenLogprob, ...] | None = None
 
     @property
     def text(self) -> str:
         return "".join(piece.text for piece in self.pieces)
+
+    @property
+    def content(self) -> str:
+        """The text without the tool calls in it."""
+        return self.reading.content if self.reading else self.text
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The calls of tools that were given."""
+        return self.reading.tool_calls if self.reading else ()
+
+    @property
+    def invalid_tool_calls(self) -> tuple[InvalidToolCall, ...]:
+        """What was meant as a call and is none."""
+        return self.reading.invalid_tool_calls if self.reading else ()
 
     @property
     def nudge_ratio(self) -> float:
@@ -110,6 +143,8 @@ class Answer:
             "finish_reason": self.finish_reason,
             "nudge_ratio": self.nudge_ratio,
             "nudging_words": self.nudging_words,
+            **({"tool_calls": [asdict(call) for call in self.tool_calls]} if self.reading else {}),
+            **({"logprobs": [asdict(token) for token in self.logprobs]} if self.logprobs is not None else {}),
             "pieces": [asdict(piece) for piece in self.pieces],
             "usage": asdict(self.usage) | {"total_tokens": self.usage.total_tokens},
         }

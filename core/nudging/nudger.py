@@ -1,18 +1,24 @@
 """The engine: two models and the settings, ready to answer."""
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from nudging.decoding import AnswerStream, AsyncAnswerStream, Sessions
-from nudging.errors import SettingsError
+from typing_extensions import Unpack
+
+from nudging.decoding import AnswerStream, AsyncAnswerStream, Manner, Sessions
+from nudging.errors import GrammarError, SettingsError
 from nudging.generation import Answer, Author
-from nudging.models import Model, Sampling, load_model
-from nudging.models.model import Message, in_thread
-from nudging.prompts import Prompt, Prompts, check_prompt, render_prompts
+from nudging.grammar import Grammar
+from nudging.models import Model, Sampling, Session, load_model
+from nudging.models.model import in_thread
+from nudging.prompts import Prompt, Prompts, render_prompts
+from nudging.question import Options, Question
 from nudging.rule import Rule, nudge
 from nudging.settings import DTYPES, Settings
+from nudging.tool_calls import Reading, read_calls
+from nudging.tools import names
 
 ModelName = str | Path | Model
 
@@ -33,6 +39,7 @@ class Nudger:
         top_p: Draw from the most probable tokens that together reach this probability.
         seed: The same seed gives the same answer; without one, every call draws its own.
         stop: One string or several that end the answer; they are not part of it.
+        logprobs: Have the base model say how probable it finds every token of the answer (one more forward pass).
         base_template: Jinja template of the base prompt; it sees `messages`. By default a turn a line.
         nudging_template: Jinja chat template in place of the nudging model's own.
         base_revision: Revision of the base model's hub repository.
@@ -58,6 +65,7 @@ class Nudger:
         top_p: float = 1.0,
         seed: int | None = None,
         stop: str | list[str] | tuple[str, ...] | None = None,
+        logprobs: bool = False,
         base_template: str | None = None,
         nudging_template: str | None = None,
         base_revision: str | None = None,
@@ -76,6 +84,7 @@ class Nudger:
                 "top_p": top_p,
                 "seed": seed,
                 "stop": stop,
+                "logprobs": logprobs,
             }
         )
         _check_model("base_model", base_model)
@@ -135,55 +144,54 @@ class Nudger:
         self.base_model.load()
         self.nudging_model.load()
 
-    def generate(self, prompt: Prompt, **overrides: Any) -> Answer:
+    def generate(self, prompt: Prompt, **options: Unpack[Options]) -> Answer:
         """Answer.
 
         Args:
             prompt: A question, a conversation (a list of messages with `role` and `content`), or raw `Prompts`.
-            **overrides: Settings for this call: threshold, lookahead, max_tokens, temperature, top_p, seed, stop. None
-                means that the setting stays as it is.
+            **options: `Options`: settings for this call, and what the answer is held to (schema, regex, tools).
 
         Raises:
             SettingsError: A setting is unknown or out of its range.
             PromptError: The prompt cannot be rendered, or is longer than a context.
+            GrammarError: The schema, the regex or a tool cannot be, or is too large for `max_tokens`.
             ModelError: A model cannot be loaded or used.
         """
-        with self.stream(prompt, **overrides) as stream:
+        with self.stream(prompt, **options) as stream:
             for _ in stream:
                 pass
             return stream.answer
 
-    def stream(self, prompt: Prompt, **overrides: Any) -> AnswerStream:
+    def stream(self, prompt: Prompt, **options: Unpack[Options]) -> AnswerStream:
         """Answer piece by piece. Takes and raises what `generate` does, before the first piece is asked for.
 
         The stream is an iterator of pieces, and a context manager that stops the decoding; its `answer` is what was
         answered so far.
         """
-        settings = self.settings.updated(overrides).with_seed()
-        return AnswerStream(_rule(settings), self._sessions(check_prompt(prompt), settings), hints=self.hints)
+        question = Question.checked(prompt, self.settings, **options)
+        manner = self._manner(question)
+        return AnswerStream(_rule(question), self._sessions(question, manner), manner)
 
-    async def agenerate(self, prompt: Prompt, **overrides: Any) -> Answer:
+    async def agenerate(self, prompt: Prompt, **options: Unpack[Options]) -> Answer:
         """`generate` without blocking the event loop."""
-        async with self.astream(prompt, **overrides) as stream:
+        async with self.astream(prompt, **options) as stream:
             async for _ in stream:
                 pass
             return stream.answer
 
-    def astream(self, prompt: Prompt, **overrides: Any) -> AsyncAnswerStream:
+    def astream(self, prompt: Prompt, **options: Unpack[Options]) -> AsyncAnswerStream:
         """`stream` without blocking the event loop; what needs a tokenizer is checked with the first piece."""
-        settings = self.settings.updated(overrides).with_seed()
-        checked = check_prompt(prompt)
-        return AsyncAnswerStream(
-            _rule(settings), lambda: in_thread(self._sessions, checked, settings), hints=self.hints
-        )
+        question = Question.checked(prompt, self.settings, **options)
+        manner = self._manner(question)
+        return AsyncAnswerStream(_rule(question), lambda: in_thread(self._sessions, question, manner), manner)
 
-    def prompts(self, prompt: Prompt) -> Prompts:
-        """The two prompts that the models see for this question or conversation.
+    def prompts(self, prompt: Prompt, **options: Unpack[Options]) -> Prompts:
+        """The two prompts that the models see for this question or conversation, and these options of `generate`.
 
         Raises:
             PromptError: The prompt cannot be rendered.
         """
-        return self._rendered(check_prompt(prompt))
+        return self._rendered(Question.checked(prompt, self.settings, **options))
 
     def __repr__(self) -> str:
         changed = self.settings.model_dump(exclude_defaults=True)
@@ -198,25 +206,59 @@ class Nudger:
             return dict(model.identity)
         return {"name": _name(model), "revision": revision, **self._placement}
 
-    def _rendered(self, prompt: Prompts | list[Message]) -> Prompts:
-        if isinstance(prompt, Prompts):
-            return prompt
-        return render_prompts(prompt, self.nudging_model, self.base_template, self.nudging_template)
+    def _rendered(self, question: Question) -> Prompts:
+        if isinstance(question.prompt, Prompts):
+            return question.prompt
+        return render_prompts(
+            question.prompt, self.nudging_model, self.base_template, self.nudging_template, question.tools
+        )
 
-    def _sessions(self, prompt: Prompts | list[Message], settings: Settings) -> Sessions:
-        prompts = self._rendered(prompt)
-        return {
-            "base": self.base_model.session(prompts.base, role="base", sampling=_sampling(settings, "base")),
-            "nudging": self.nudging_model.session(
-                prompts.nudging, role="nudging", sampling=_sampling(settings, "nudging")
-            ),
-        }
+    def _sessions(self, question: Question, manner: Manner) -> Sessions:
+        prompts, settings, grammar = self._rendered(question), question.settings, question.grammar
+        base = self.base_model.session(prompts.base, role="base", sampling=_sampling(settings, "base"), grammar=grammar)
+        nudging = self.nudging_model.session(
+            prompts.nudging, role="nudging", sampling=_sampling(settings, "nudging"), grammar=grammar
+        )
+        if grammar and manner.complete:
+            _check_room(manner.complete(""), base, grammar, settings.max_tokens)
+        return {"base": base, "nudging": nudging}
+
+    def _manner(self, question: Question) -> Manner:
+        complete = read = None
+        if question.grammar:
+            from nudging.closing import Closing  # it needs llguidance, which came with the grammar
+
+            complete = Closing(question.grammar).after
+        if question.tools:
+            read = partial(self._read, question)
+        return Manner(self.hints, complete, read, question.settings.logprobs)
+
+    def _read(self, question: Question, text: str) -> Reading:
+        """The tool calls in an answer: as the nudging model's own parser has it, or as models of today write them."""
+        own = self.nudging_model.read_calls(text, self._rendered(question).nudging, question.tools)
+        return own or read_calls(text, names(question.tools))
 
 
-def _rule(settings: Settings) -> Rule:
+def _rule(question: Question) -> Rule:
+    settings = question.settings
     return nudge(
-        threshold=settings.threshold, lookahead=settings.lookahead, max_tokens=settings.max_tokens, stop=settings.stop
+        threshold=settings.threshold,
+        lookahead=settings.lookahead,
+        max_tokens=settings.max_tokens,
+        stop=settings.stop,
+        constrained=question.grammar is not None,
     )
+
+
+def _check_room(shortest: str | None, base: Session, grammar: Grammar, max_tokens: int) -> None:
+    if shortest is None:
+        raise GrammarError(f"{grammar.meaning} has no answer that ends within reach: has it a part that needs itself?")
+    needed = base.fit(shortest, len(shortest.encode())).tokens
+    if needed > max_tokens:
+        raise GrammarError(
+            f"max_tokens={max_tokens}: {grammar.meaning} needs {needed} tokens at the least; raise max_tokens, or ask "
+            "for less"
+        )
 
 
 def _sampling(settings: Settings, author: Author) -> Sampling | None:

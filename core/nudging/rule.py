@@ -8,6 +8,7 @@ it yields             meaning                                                   
 `Ask(author, text)`   which steps does this model take after the answer so far?           the first step
 `More()`              the next step of the model asked last                               a step
 `Fit(text, limit)`    how much of this text fits into so many base-model tokens?          a `Fitted`
+`Close(text, limit)`  what completes this beginning in so many base-model tokens?         `Fitted` or None
 `Piece`               this text is settled, and this model wrote it                       nothing
 ====================  ==================================================================  ==============
 
@@ -81,11 +82,21 @@ class Fitted:
     tokens: int
 
 
-Request: TypeAlias = Ask | More | Fit | Piece
+@dataclass(frozen=True, slots=True)
+class Close:
+    """What completes the answer after `text`, as its grammar wants it, in at most `limit` base-model tokens?"""
+
+    text: str
+    limit: int
+
+
+Request: TypeAlias = Ask | More | Fit | Close | Piece
 Rule: TypeAlias = Generator[Request, Any, FinishReason]
 
 
-def nudge(*, threshold: float, lookahead: int, max_tokens: int, stop: Sequence[str] = ()) -> Rule:
+def nudge(
+    *, threshold: float, lookahead: int, max_tokens: int, stop: Sequence[str] = (), constrained: bool = False
+) -> Rule:
     """One answer, round by round.
 
     Args:
@@ -93,11 +104,14 @@ def nudge(*, threshold: float, lookahead: int, max_tokens: int, stop: Sequence[s
         lookahead: Length of the nudging model's proposals, in its tokens.
         max_tokens: Length of the answer at most, in base-model tokens.
         stop: Strings that end the answer; neither they nor what follows is part of it.
+        constrained: Whether a grammar holds the answer. Then nothing is written that could not be completed within the
+            budget, an answer that is cut short is completed, and stop strings are not looked for.
     """
-    draft = _Draft(max_tokens, stop)
+    draft = _Draft(max_tokens, () if constrained else stop, constrained)
     try:
         yield from _rounds(draft, threshold, lookahead)
     except _Finished as finished:
+        yield from draft.close()
         yield from draft.release(len(draft.text))
         return finished.reason
     raise AssertionError("the rounds end with _Finished")
@@ -209,9 +223,11 @@ class _Draft:
     Pieces are released once no stop string can begin in them; `text` runs ahead of what is released.
     """
 
-    def __init__(self, max_tokens: int, stop: Sequence[str]) -> None:
+    def __init__(self, max_tokens: int, stop: Sequence[str], constrained: bool) -> None:
         self.text = ""
         self.round = 0
+        self._constrained = constrained
+        self._closing: Fitted | None = None  # what completes the text as it is
         self._tokens_left = max_tokens
         self._unspent = 0  # tokens of a character that is not complete yet
         self._stop = stop
@@ -222,6 +238,9 @@ class _Draft:
     def append_words(self, words: str) -> Generator[Request, Any, None]:
         """The nudging model's words, as many as the budget allows."""
         fitted: Fitted = yield Fit(words, self._tokens_left)
+        while fitted.text and not (yield from self._can_close(fitted.text, fitted.tokens)):
+            a_word_less = fitted.text.rstrip(" ").rpartition(" ")[0]
+            fitted = yield Fit(a_word_less, self._tokens_left)
         self._unspent = 0
         yield from self._append(fitted.text, "nudging", fitted.tokens)
         if fitted.text != words:
@@ -234,6 +253,8 @@ class _Draft:
             if self._unspent > self._tokens_left:
                 raise _Finished("length")
             if step.text:
+                if not (yield from self._can_close(step.text, self._unspent)):
+                    raise _Finished("length")
                 yield from self._append(step.text, "base", self._unspent)
                 self._unspent = 0
                 self.check_budget()
@@ -242,12 +263,26 @@ class _Draft:
         if self._tokens_left == 0:
             raise _Finished("length")
 
+    def close(self) -> Generator[Request, Any, None]:
+        """Complete what the grammar leaves open. Nothing was appended that would not leave room for it."""
+        if self._constrained:
+            closing: Fitted = self._closing or (yield Close(self.text, self._tokens_left))
+            yield from self._append(closing.text, "nudging", closing.tokens)
+
     def release(self, end: int) -> Generator[Request, Any, None]:
         """Yield the pieces that lie before character `end`."""
         while self._pending and self._released + len(self._pending[0].text) <= end:
             piece = self._pending.popleft()
             self._released += len(piece.text)
             yield piece
+
+    def _can_close(self, text: str, tokens: int) -> Generator[Request, Any, bool]:
+        """Whether the answer could still be completed after this text."""
+        if not self._constrained:
+            return True
+        closing: Fitted | None = yield Close(self.text + text, self._tokens_left - tokens)
+        self._closing = closing or self._closing
+        return closing is not None
 
     def _append(self, text: str, author: Author, tokens: int) -> Generator[Request, Any, None]:
         if not text:

@@ -31,6 +31,7 @@ MaxTokens = Annotated[int, Field(ge=1, description="Length of an answer, in base
 Temperature = Annotated[float, Field(ge=0, allow_inf_nan=False, description="0 is greedy")]
 TopP = Annotated[float, Field(gt=0, le=1, description="Sample from the most probable tokens that together reach this")]
 Seed = Annotated[int, Field(ge=0, lt=SEEDS, description="Same seed, same answer; without one every call draws its own")]
+Logprobs = Annotated[bool, Field(description="Say how probable the base model finds every token of the answer")]
 Stop = Annotated[
     tuple[Annotated[str, Len(1)], ...],
     BeforeValidator(_one_or_many),
@@ -50,6 +51,7 @@ class Settings(BaseModel):
     top_p: TopP = 1.0
     seed: Seed | None = None
     stop: Stop = ()
+    logprobs: Logprobs = False
 
     @classmethod
     def checked(cls, values: Mapping[str, Any]) -> "Settings":

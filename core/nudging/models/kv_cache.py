@@ -8,11 +8,16 @@ from typing import cast
 import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
+from nudging.models.constraint import Constraint
 from nudging.models.model import Sampling
 from nudging.models.sampling import Choice, choose
 
 Forward = Callable[[list[int], DynamicCache, int], torch.Tensor]
 """(tokens, cache, keep) -> the logits after the last `keep` of the tokens, shape (keep, vocabulary)."""
+
+
+SCORED_AT_ONCE = 64
+"""Tokens."""
 
 
 class KVCache:
@@ -27,12 +32,13 @@ class KVCache:
         self._layers = DynamicCache()
         self._choices: list[Choice | None] = []  # [i] is what follows tokens[: i + 1], where it was worked out
         self._sampling: Sampling | None = None
+        self._constraint: Constraint | None = None
 
-    def use(self, sampling: Sampling | None) -> None:
-        """Forget the choices if they were drawn another way."""
-        if sampling != self._sampling:
+    def use(self, sampling: Sampling | None, constraint: Constraint | None = None) -> None:
+        """From now on choose so; forget the choices that were made another way."""
+        if (sampling, constraint) != (self._sampling, self._constraint):
             self._choices = [None] * len(self.tokens)
-            self._sampling = sampling
+            self._sampling, self._constraint = sampling, constraint
 
     def choices_after(
         self, prefix: Sequence[int], hint: Sequence[int], forward: Forward
@@ -40,26 +46,48 @@ class KVCache:
         """What the model takes after the prefix, then after the prefix and that, and so on without end.
 
         The hint is scored together with the first token that must be fed before it. Only where the model's own choices
-        follow it are its scores read, so that it saves forward passes and changes nothing.
+        follow it are its scores read, so that it saves forward passes and changes nothing. A token that a constraint
+        forces is not asked for: it is fed with the next one that is.
         """
-        path, expected = list(prefix), deque(hint)
+        path, expected, constraint = list(prefix), deque(hint), self._constraint
         known = common_prefix_length(self.tokens, path)
         while True:
-            if known < len(path) or self._choices[len(path) - 1] is None:
-                self._feed(path, list(expected), min(known, len(path) - 1), forward)
-            choice = cast("Choice", self._choices[len(path) - 1])
+            forced = constraint.forced() if constraint else None
+            if forced is not None:
+                choice = Choice(forced, 1.0)
+            else:
+                if known < len(path) or self._choices[len(path) - 1] is None:
+                    self._feed(path, list(expected), min(known, len(path) - 1), forward)
+                    known = len(path)
+                choice = cast("Choice", self._choices[len(path) - 1])
             yield choice
-            known = len(path)
-            path.append(choice.token)
-            if self.tokens[known : known + 1] == [choice.token]:
+            if constraint:
+                constraint.push(choice.token)
+            if known == len(path) and self.tokens[known : known + 1] == [choice.token]:
                 known += 1
+            path.append(choice.token)
             if expected and expected.popleft() != choice.token:
                 expected.clear()
+
+    def logprobs(self, tokens: Sequence[int], start: int, forward: Forward) -> list[float]:
+        """Log-probability of each of the tokens from `start` on, after all before it."""
+        self.crop(min(common_prefix_length(self.tokens, tokens), start - 1))
+        found: list[float] = []
+        while len(self.tokens) < len(tokens) - 1:
+            # the logits of a few tokens at a time: a large vocabulary makes a megabyte of each
+            length = max(start - 1 - len(self.tokens), 0) + SCORED_AT_ONCE
+            new = list(tokens[len(self.tokens) : len(tokens) - 1][:length])
+            end = len(self.tokens) + len(new)
+            wanted = tokens[max(start, len(self.tokens) + 1) : end + 1]
+            logits = self._fed(new, forward, len(wanted)).float().log_softmax(dim=-1)
+            found += logits.gather(-1, torch.tensor([wanted], device=logits.device).T).flatten().tolist()
+        return found
 
     def fork(self, length: int) -> "KVCache":
         """Another cache with a copy of the first `length` tokens."""
         twin = KVCache()
-        twin.tokens, twin._choices, twin._sampling = self.tokens[:length], self._choices[:length], self._sampling
+        twin.tokens, twin._choices = self.tokens[:length], self._choices[:length]
+        twin._sampling, twin._constraint = self._sampling, self._constraint
         if length:
             for index, layer in enumerate(cast("list[DynamicLayer]", self._layers.layers)):
                 keys, values = cast("torch.Tensor", layer.keys), cast("torch.Tensor", layer.values)
@@ -75,15 +103,23 @@ class KVCache:
     def _feed(self, path: list[int], hint: list[int], keep: int, forward: Forward) -> None:
         """Run the model over the path from token `keep` on and over the hint, and note its choices."""
         self.crop(keep)
-        new = path[keep:] + hint
+        if self._constraint:
+            hint = self._constraint.permitted(hint)
+        masks = self._constraint.masks(hint) if self._constraint else None
+        logits = self._fed(path[keep:] + hint, forward, len(hint) + 1)
+        positions = range(len(path), len(path) + len(hint) + 1)
+        self._choices[-len(positions) :] = choose(logits, positions, self._sampling, masks)
+
+    def _fed(self, tokens: list[int], forward: Forward, keep: int) -> torch.Tensor:
+        """The logits after the last `keep` of these tokens, which follow those that the cache holds."""
         try:
-            logits = forward(new, self._layers, len(hint) + 1)
-            choices = choose(logits, range(len(path), len(path) + len(hint) + 1), self._sampling)
+            logits = forward(tokens, self._layers, keep)
         except BaseException:
             self.tokens, self._choices, self._layers = [], [], DynamicCache()  # half-written layers are no use
             raise
-        self.tokens += new
-        self._choices += [*([None] * (len(path) - keep - 1)), *choices]
+        self.tokens += tokens
+        self._choices += [None] * len(tokens)
+        return logits
 
 
 def common_prefix_length(one: Sequence[int], other: Sequence[int]) -> int:

@@ -1,6 +1,7 @@
 """A model in this process, through transformers."""
 
 import contextlib
+import json
 import sys
 from bisect import bisect_right
 from collections.abc import Generator, Mapping, Sequence
@@ -10,6 +11,8 @@ from typing import Any, Literal, cast
 
 import jinja2
 import torch
+from llguidance import LLTokenizer
+from llguidance.hf import from_tokenizer
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedModel
 
@@ -21,12 +24,16 @@ from nudging.errors import (
     SettingsError,
     UnsupportedModelError,
 )
-from nudging.generation import ModelUsage
+from nudging.generation import ModelUsage, TokenLogprob
+from nudging.grammar import Grammar
+from nudging.instructions import with_tools
+from nudging.models.constraint import Constraint
 from nudging.models.detokenizer import Detokenizer
 from nudging.models.gguf import converted
 from nudging.models.kv_cache import KVCache, common_prefix_length
 from nudging.models.model import Message, Model, Sampling, Session
 from nudging.rule import Fitted, Step
+from nudging.tool_calls import Reading, ToolCall
 
 ROLLBACK = {"full_attention", "sliding_attention", "chunked_attention"}
 """Kinds of layers whose cache can be rolled back, by their name in a transformers config."""
@@ -60,6 +67,7 @@ class LocalModel(Model):
         self._tokenizer: Any = None
         self._config: Any = None
         self._weights: PreTrainedModel | None = None
+        self._guided: LLTokenizer | None = None
         self._forwarding = Lock()
         self._idle_caches: list[KVCache] = []  # the least recently used one first
         self._kept_caches = kept_caches
@@ -87,7 +95,12 @@ class LocalModel(Model):
         return getattr(self._config.get_text_config(), "max_position_embeddings", None) or sys.maxsize
 
     def session(
-        self, prompt: str, *, role: Literal["base", "nudging"], sampling: Sampling | None = None
+        self,
+        prompt: str,
+        *,
+        role: Literal["base", "nudging"],
+        sampling: Sampling | None = None,
+        grammar: Grammar | None = None,
     ) -> "LocalSession":
         tokens = self.encode(prompt, special_tokens=role == "base")
         if not tokens:
@@ -97,15 +110,24 @@ class LocalModel(Model):
                 f"the {role} prompt is {len(tokens)} tokens long, and {self.name} has a context of "
                 f"{self.context_length}, for prompt and answer: shorten the prompt, or take a model with a longer one"
             )
-        return LocalSession(self, prompt, len(tokens), role == "base", sampling)
+        return LocalSession(self, prompt, len(tokens), role == "base", sampling, grammar)
 
-    def render(self, messages: Sequence[Message], template: str | None = None) -> str:
+    def render(
+        self, messages: Sequence[Message], template: str | None = None, tools: Sequence[Mapping[str, Any]] = ()
+    ) -> str:
         self._load_tokenizer()
         if not (template or self._tokenizer.chat_template):
             raise ChatTemplateError(
                 f"the nudging model {self.name} has no chat template: pass nudging_template='…' (Jinja), take an "
                 "instruction-tuned model, or pass rendered Prompts(base=…, nudging=…)"
             )
+        if tools or any(message["role"] == "tool" or message.get("tool_calls") for message in messages):
+            with contextlib.suppress(ChatTemplateError):
+                text = self._rendered(messages, template, tools)
+                if all(json.dumps(part)[1:-1] in text or part in text for part in _of_tools(messages, tools)):
+                    return text
+            # a template that knows of no tools: they are told as text
+            messages = with_tools(messages, tools)
         system, *rest = messages
         if system["role"] != "system":
             return self._rendered(messages, template)
@@ -119,6 +141,24 @@ class LocalModel(Model):
         first = {"role": "user", "content": f"{system['content']}\n{rest[0]['content']}"}
         return self._rendered([first, *rest[1:]], template)
 
+    def read_calls(self, text: str, prompt: str, tools: Sequence[Mapping[str, Any]]) -> Reading | None:
+        self._load_tokenizer()
+        if not getattr(self._tokenizer, "response_template", None):
+            return None
+        try:
+            parsed = self._tokenizer.parse_response(text, prefix=prompt, tools=list(tools))
+        except Exception:  # whatever a parser stumbles over, others may read it
+            return None
+        calls = tuple(
+            ToolCall(call["function"]["name"], call["function"]["arguments"])
+            for call in parsed.get("tool_calls") or ()
+            if isinstance(call["function"].get("arguments"), dict)
+        )
+        known = {tool["function"]["name"] for tool in tools}
+        if not calls or any(call.name not in known for call in calls):
+            return None
+        return Reading(parsed.get("content") or "", calls)
+
     def encode(self, text: str, *, special_tokens: bool) -> list[int]:
         """The tokens of a text."""
         self._load_tokenizer()
@@ -127,6 +167,15 @@ class LocalModel(Model):
     def detokenizer(self, prefix: Sequence[int]) -> Detokenizer:
         """What the tokens after a prefix add to its text."""
         return Detokenizer(self._tokenizer, prefix)
+
+    def constraint(self, grammar: Grammar) -> Constraint:
+        """The grammar in this model's tokens."""
+        ends = sorted(self.end_tokens)
+        with self._loading:
+            if self._guided is None:
+                vocabulary = self._config.get_text_config().vocab_size
+                self._guided = from_tokenizer(self._tokenizer, n_vocab=vocabulary, eos_token=ends)
+        return Constraint(grammar, self._guided)
 
     @property
     def end_tokens(self) -> set[int]:
@@ -165,11 +214,14 @@ class LocalModel(Model):
             self._idle_caches.append(cache)
             del self._idle_caches[: -self._kept_caches or None]
 
-    def _rendered(self, messages: Sequence[Message], template: str | None) -> str:
+    def _rendered(
+        self, messages: Sequence[Message], template: str | None, tools: Sequence[Mapping[str, Any]] = ()
+    ) -> str:
         try:
             return str(
                 self._tokenizer.apply_chat_template(
                     [dict(message) for message in messages],
+                    tools=[dict(tool) for tool in tools] or None,
                     chat_template=template,
                     tokenize=False,
                     add_generation_prompt=True,
@@ -254,10 +306,17 @@ class LocalSession(Session):
     """A local model at work on one answer, with a KV cache to itself."""
 
     def __init__(
-        self, model: LocalModel, prompt: str, prompt_tokens: int, special_tokens: bool, sampling: Sampling | None
+        self,
+        model: LocalModel,
+        prompt: str,
+        prompt_tokens: int,
+        special_tokens: bool,
+        sampling: Sampling | None,
+        grammar: Grammar | None,
     ) -> None:
         self._model, self._prompt, self._prompt_tokens = model, prompt, prompt_tokens
-        self._special_tokens, self._sampling = special_tokens, sampling
+        self._special_tokens, self._sampling, self._grammar = special_tokens, sampling, grammar
+        self._constraint: Constraint | None = None
         self._cache: KVCache | None = None
         self._forward_passes = self._tokens_fed = 0
 
@@ -267,7 +326,10 @@ class LocalSession(Session):
         if limit <= 0:
             return
         end_tokens, detokenizer = self._model.end_tokens, self._model.detokenizer(tokens)
-        choices = self._lent_cache(tokens).choices_after(tokens, self._expected(tokens, text, hint), self._forward)
+        cache = self._lent_cache(tokens)
+        if self._constraint:
+            self._constraint.seek(text)
+        choices = cache.choices_after(tokens, self._expected(tokens, text, hint), self._forward)
         for _, choice in zip(range(limit), choices, strict=False):
             if choice.token in end_tokens:
                 yield Step("", choice.probability, end=True)
@@ -280,6 +342,16 @@ class LocalSession(Session):
             text = text[: bisect_right(range(len(text)), limit, key=lambda end: self._count(text[:end])) - 1]
             tokens = self._count(text)
         return Fitted(text, tokens)
+
+    def score(self, text: str) -> list[TokenLogprob]:
+        whole = self._encode(text)
+        start = common_prefix_length(self._encode(""), whole)
+        detokenizer = self._model.detokenizer(whole[:start])
+        logprobs = self._lent_cache(whole).logprobs(whole, start, self._forward)
+        return [
+            TokenLogprob(detokenizer.push(token), logprob)
+            for token, logprob in zip(whole[start:], logprobs, strict=True)
+        ]
 
     def usage(self) -> ModelUsage:
         return ModelUsage(self._prompt_tokens, self._forward_passes, self._tokens_fed)
@@ -304,14 +376,22 @@ class LocalSession(Session):
 
     def _lent_cache(self, tokens: Sequence[int]) -> KVCache:
         if self._cache is None:
+            self._constraint = self._model.constraint(self._grammar) if self._grammar else None
             self._cache = self._model.lend_cache(tokens)
-            self._cache.use(self._sampling)
+            self._cache.use(self._sampling, self._constraint)
         return self._cache
 
     def _forward(self, tokens: list[int], cache: DynamicCache, keep: int) -> torch.Tensor:
         self._forward_passes += 1
         self._tokens_fed += len(tokens)
         return self._model.forward(tokens, cache, keep)
+
+
+def _of_tools(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What a template that knows of tools shows: their names, those of the ones that were called, and their answers."""
+    called = [call["function"]["name"] for message in messages for call in message.get("tool_calls") or ()]
+    answered = [message["content"].strip() for message in messages if message["role"] == "tool"]
+    return [*(tool["function"]["name"] for tool in tools), *called, *answered]
 
 
 def _check_device(device: str) -> None:

@@ -11,11 +11,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from nudging.generation import ModelUsage
+from nudging.generation import ModelUsage, TokenLogprob
+from nudging.grammar import Grammar
 from nudging.rule import Fitted, Step
+from nudging.tool_calls import Reading
 
-Message: TypeAlias = Mapping[str, str]
-"""One turn of a conversation: `role` (system, user, assistant) and `content`."""
+Message: TypeAlias = Mapping[str, Any]
+"""One turn of a conversation: `role` (system, user, assistant, tool) and `content`; with an assistant's calls of tools
+`tool_calls`, and with a tool's answer `tool_call_id`, as OpenAI has them."""
 
 T = TypeVar("T")
 
@@ -57,6 +60,10 @@ class Session(ABC):
         """The longest beginning of `text` that is at most `limit` of this model's tokens."""
 
     @abstractmethod
+    def score(self, text: str) -> list[TokenLogprob]:
+        """How probable this model finds each of its tokens of an answer."""
+
+    @abstractmethod
     def usage(self) -> ModelUsage:
         """What this session did so far."""
 
@@ -83,7 +90,14 @@ class Model(ABC):
     name: str
 
     @abstractmethod
-    def session(self, prompt: str, *, role: Literal["base", "nudging"], sampling: Sampling | None = None) -> Session:
+    def session(
+        self,
+        prompt: str,
+        *,
+        role: Literal["base", "nudging"],
+        sampling: Sampling | None = None,
+        grammar: Grammar | None = None,
+    ) -> Session:
         """A session on this prompt, light: nothing is computed until steps are asked for.
 
         Args:
@@ -91,23 +105,36 @@ class Model(ABC):
             role: As a base model the prompt gets the tokenizer's own special tokens (BOS); a nudging prompt is rendered
                 already and gets none.
             sampling: None for greedy decoding.
+            grammar: What the answer may be. No step leads out of it, and a step that it forces costs nothing.
 
         Raises:
+            GrammarError: This kind of model cannot be held to a grammar.
             PromptError: The prompt is empty.
             ContextLengthError: It leaves no room for an answer in the model's context.
         """
 
     @abstractmethod
-    def render(self, messages: Sequence[Message], template: str | None = None) -> str:
+    def render(
+        self, messages: Sequence[Message], template: str | None = None, tools: Sequence[Mapping[str, Any]] = ()
+    ) -> str:
         """The conversation through the model's chat template, up to where its answer begins.
 
         Args:
             messages: The conversation, no two neighbours with one role.
             template: A Jinja chat template to use in place of the model's own.
+            tools: What may be called. A template with no place for them finds them in the system turn.
 
         Raises:
             ChatTemplateError: There is no template, or it fails on this conversation.
         """
+
+    @abstractmethod
+    def encode(self, text: str, *, special_tokens: bool) -> list[int]:
+        """The tokens of a text, with the tokenizer's own special tokens (BOS) or without."""
+
+    def read_calls(self, text: str, prompt: str, tools: Sequence[Mapping[str, Any]]) -> Reading | None:
+        """An answer to this prompt as the model's own parser reads it; None if it has none, or finds no call."""
+        return None
 
     @property
     @abstractmethod

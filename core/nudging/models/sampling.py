@@ -16,14 +16,19 @@ class Choice(NamedTuple):
     probability: float
 
 
-def choose(logits: torch.Tensor, positions: Sequence[int], sampling: Sampling | None) -> list[Choice]:
+def choose(
+    logits: torch.Tensor, positions: Sequence[int], sampling: Sampling | None, masks: torch.Tensor | None = None
+) -> list[Choice]:
     """One choice for each row.
 
     Args:
         logits: Of the next token after each position, shape (positions, vocabulary).
         positions: How many tokens stand before the chosen one, per row; the draw depends on it.
         sampling: None for greedy decoding.
+        masks: Which tokens are permitted, shape (positions, up to vocabulary). The others have no probability.
     """
+    if masks is not None:
+        logits = logits[:, : masks.shape[1]].masked_fill(~masks.to(logits.device), float("-inf"))
     top, tokens = logits.max(dim=-1)
     # in float32 whatever the model's dtype: the threshold is compared with these
     probabilities = (top.float() - logits.float().logsumexp(dim=-1)).exp()

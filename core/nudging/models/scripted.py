@@ -1,12 +1,16 @@
 """A model without weights, for tests: it writes what it is told to."""
 
+import math
 import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, Literal, TypeAlias
+from zlib import crc32
 
 from nudging.errors import ContextLengthError, PromptError
-from nudging.generation import ModelUsage
+from nudging.generation import ModelUsage, TokenLogprob
+from nudging.grammar import Grammar
+from nudging.instructions import with_tools
 from nudging.models.model import Message, Model, Sampling, Session
 from nudging.rule import Fitted, Step
 from nudging.templates import render_template
@@ -16,6 +20,8 @@ Script: TypeAlias = str | Callable[[str, str], Sequence[Step]]
 
 class ScriptedModel(Model):
     """Stands in for a real model in tests of chains. It shows that a chain is wired, never that nudging works.
+
+    It writes so under a grammar too. What the grammar does not permit of it is left out, and the answer completed.
 
     With one text as the script of both models, the answer is that text:
 
@@ -36,21 +42,26 @@ class ScriptedModel(Model):
         self, script: Script, *, probability: float = 1.0, context_length: int = 1_000_000, name: str = "scripted"
     ) -> None:
         self.name = name
-        self._script, self._probability, self._context_length = script, probability, context_length
+        self._script, self.probability, self._context_length = script, probability, context_length
 
     def __repr__(self) -> str:
         return f"ScriptedModel({self._script!r}, name={self.name!r})"
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        return {"name": self.name, "script": self._script, "probability": self._probability}
+        return {"name": self.name, "script": self._script, "probability": self.probability}
 
     @property
     def context_length(self) -> int:
         return self._context_length
 
     def session(
-        self, prompt: str, *, role: Literal["base", "nudging"], sampling: Sampling | None = None
+        self,
+        prompt: str,
+        *,
+        role: Literal["base", "nudging"],
+        sampling: Sampling | None = None,
+        grammar: Grammar | None = None,
     ) -> "ScriptedSession":
         tokens = len(_words(prompt))
         if not prompt:
@@ -61,17 +72,23 @@ class ScriptedModel(Model):
             )
         return ScriptedSession(self, prompt)
 
-    def render(self, messages: Sequence[Message], template: str | None = None) -> str:
+    def render(
+        self, messages: Sequence[Message], template: str | None = None, tools: Sequence[Mapping[str, Any]] = ()
+    ) -> str:
         return render_template(
-            template or "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant: ", messages
+            template or "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant: ",
+            with_tools(messages, tools),
         )
+
+    def encode(self, text: str, *, special_tokens: bool) -> list[int]:
+        return [crc32(word.encode()) for word in _words(text)]
 
     def steps(self, prompt: str, text: str) -> Sequence[Step]:
         """What the script says after this prompt and answer so far."""
         if callable(self._script):
             return self._script(prompt, text)
         rest = self._script.removeprefix(text) if self._script.startswith(text) else ""
-        return [*(Step(word, self._probability) for word in _words(rest)), Step("", self._probability, end=True)]
+        return [*(Step(word, self.probability) for word in _words(rest)), Step("", self.probability, end=True)]
 
 
 class ScriptedSession(Session):
@@ -93,6 +110,10 @@ class ScriptedSession(Session):
         words = _words(text)
         ends = [0, *accumulate(map(len, words))]
         return Fitted(text[: ends[min(limit, len(words))]], min(limit, len(words)))
+
+    def score(self, text: str) -> list[TokenLogprob]:
+        logprob = math.log(self._model.probability) if self._model.probability else -math.inf
+        return [TokenLogprob(word, logprob) for word in _words(text)]
 
     def usage(self) -> ModelUsage:
         return ModelUsage(len(_words(self._prompt)), self._steps, self._steps)
