@@ -9,7 +9,7 @@ from langchain_core.outputs import Generation, GenerationChunk, LLMResult
 from nudging import Answer
 
 from langchain_nudging.identity import Identified
-from langchain_nudging.metadata import answer_metadata, pieces_metadata
+from langchain_nudging.metadata import answer_metadata, pieces_metadata, token_usage
 
 
 class NudgingLLM(Identified, BaseLLM):
@@ -27,6 +27,10 @@ class NudgingLLM(Identified, BaseLLM):
     def _llm_type(self) -> str:
         return "nudging"
 
+    def get_token_ids(self, text: str) -> list[int]:
+        """The base model's tokens of a text, without special ones."""
+        return self.nudger.base_model.encode(text, special_tokens=False)
+
     def _generate(
         self,
         prompts: list[str],
@@ -34,7 +38,8 @@ class NudgingLLM(Identified, BaseLLM):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> LLMResult:
-        return _result([self.nudger.generate(prompt, stop=stop, **kwargs) for prompt in prompts], self.nudger.name)
+        nudger = self._nudger_for(kwargs)
+        return _result([nudger.generate(prompt, stop=stop, **kwargs) for prompt in prompts], nudger.model_names)
 
     async def _agenerate(
         self,
@@ -43,9 +48,9 @@ class NudgingLLM(Identified, BaseLLM):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> LLMResult:
-        return _result(
-            [await self.nudger.agenerate(prompt, stop=stop, **kwargs) for prompt in prompts], self.nudger.name
-        )
+        nudger = self._nudger_for(kwargs)
+        answers = [await nudger.agenerate(prompt, stop=stop, **kwargs) for prompt in prompts]
+        return _result(answers, nudger.model_names)
 
     def _stream(
         self,
@@ -54,13 +59,14 @@ class NudgingLLM(Identified, BaseLLM):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[GenerationChunk]:
-        with self.nudger.stream(prompt, stop=stop, **kwargs) as stream:
+        nudger = self._nudger_for(kwargs)
+        with nudger.stream(prompt, stop=stop, **kwargs) as stream:
             for piece in stream:
                 chunk = GenerationChunk(text=piece.text, generation_info=pieces_metadata([piece]))
                 if run_manager:
                     run_manager.on_llm_new_token(piece.text, chunk=chunk)
                 yield chunk
-            yield GenerationChunk(text="", generation_info=answer_metadata(stream.answer, self.nudger.name))
+            yield GenerationChunk(text="", generation_info=answer_metadata(stream.answer, nudger.model_names))
 
     async def _astream(
         self,
@@ -69,29 +75,25 @@ class NudgingLLM(Identified, BaseLLM):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[GenerationChunk]:
-        async with self.nudger.astream(prompt, stop=stop, **kwargs) as stream:
+        nudger = self._nudger_for(kwargs)
+        async with nudger.astream(prompt, stop=stop, **kwargs) as stream:
             async for piece in stream:
                 chunk = GenerationChunk(text=piece.text, generation_info=pieces_metadata([piece]))
                 if run_manager:
                     await run_manager.on_llm_new_token(piece.text, chunk=chunk)
                 yield chunk
-            yield GenerationChunk(text="", generation_info=answer_metadata(stream.answer, self.nudger.name))
+            yield GenerationChunk(text="", generation_info=answer_metadata(stream.answer, nudger.model_names))
 
 
-def _result(answers: Sequence[Answer], model_name: str) -> LLMResult:
+def _result(answers: Sequence[Answer], model_names: tuple[str, str]) -> LLMResult:
     generations = [
         Generation(
             text=answer.text,
-            generation_info=pieces_metadata(answer.pieces) | answer_metadata(answer, model_name),
+            generation_info=pieces_metadata(answer.pieces) | answer_metadata(answer, model_names),
         )
         for answer in answers
     ]
-    usage = {
-        "prompt_tokens": sum(answer.usage.prompt_tokens for answer in answers),
-        "completion_tokens": sum(answer.usage.completion_tokens for answer in answers),
-        "total_tokens": sum(answer.usage.total_tokens for answer in answers),
-    }
     return LLMResult(
         generations=[[generation] for generation in generations],
-        llm_output={"token_usage": usage, "model_name": model_name},
+        llm_output={"token_usage": token_usage(answers), "model_name": " + ".join(model_names)},
     )

@@ -4,6 +4,7 @@ LangChain adds up the metadata of chunks, so every entry here has a sum that mea
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from nudging import Answer, Piece
@@ -26,11 +27,32 @@ def pieces_metadata(pieces: Sequence[Piece]) -> dict[str, Any]:
     }
 
 
-def answer_metadata(answer: Answer, model_name: str) -> dict[str, Any]:
-    """Of the answer as a whole, which its last chunk brings."""
-    return {
-        "model_name": model_name,
+def answer_metadata(answer: Answer, model_names: tuple[str, str]) -> dict[str, Any]:
+    """Of the answer as a whole, which its last chunk brings.
+
+    Args:
+        answer: Complete.
+        model_names: Of the base and of the nudging model.
+    """
+    base, nudging = model_names
+    metadata: dict[str, Any] = {
+        "model_name": " + ".join(model_names),
+        "model_provider": "nudging",
+        "base": {"model_name": base, **asdict(answer.usage.base)},
+        "nudging": {"model_name": nudging, **asdict(answer.usage.nudging)},
         "finish_reason": answer.finish_reason,
         "nudge_ratio": answer.nudge_ratio,
         "nudging_words": answer.nudging_words,
+    }
+    if answer.logprobs is not None:  # in OpenAI's shape
+        metadata["logprobs"] = {"content": [asdict(token) for token in answer.logprobs]}
+    return metadata
+
+
+def token_usage(answers: Sequence[Answer]) -> dict[str, int]:
+    """What the answers of one call cost together, in base-model tokens."""
+    return {
+        "prompt_tokens": sum(answer.usage.prompt_tokens for answer in answers),
+        "completion_tokens": sum(answer.usage.completion_tokens for answer in answers),
+        "total_tokens": sum(answer.usage.total_tokens for answer in answers),
     }

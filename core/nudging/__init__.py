@@ -11,6 +11,7 @@ from nudging.decoding import AnswerStream, AsyncAnswerStream
 from nudging.errors import (
     ChatTemplateError,
     ContextLengthError,
+    GrammarError,
     MissingDependencyError,
     ModelError,
     ModelNotFoundError,
@@ -19,12 +20,14 @@ from nudging.errors import (
     SettingsError,
     UnsupportedModelError,
 )
-from nudging.generation import Answer, Author, FinishReason, ModelUsage, Piece, Usage
+from nudging.generation import Answer, Author, FinishReason, ModelUsage, Piece, TokenLogprob, Usage
 from nudging.models import Message, Model, ScriptedModel, load_model, unload_models
 from nudging.nudger import Nudger
 from nudging.prompts import Prompts
+from nudging.question import Options
 from nudging.rule import Step
 from nudging.settings import Settings
+from nudging.tool_calls import InvalidToolCall, ToolCall
 
 __version__ = "0.1.0"
 
@@ -36,6 +39,8 @@ __all__ = [
     "ChatTemplateError",
     "ContextLengthError",
     "FinishReason",
+    "GrammarError",
+    "InvalidToolCall",
     "Message",
     "MissingDependencyError",
     "Model",
@@ -44,6 +49,7 @@ __all__ = [
     "ModelUsage",
     "Nudger",
     "NudgingError",
+    "Options",
     "Piece",
     "PromptError",
     "Prompts",
@@ -51,6 +57,8 @@ __all__ = [
     "Settings",
     "SettingsError",
     "Step",
+    "TokenLogprob",
+    "ToolCall",
     "UnsupportedModelError",
     "Usage",
     "load_model",

@@ -58,7 +58,7 @@ class Grammar:
             GrammarError: It is no schema, or one that no grammar can express.
         """
         document = json_schema(schema)
-        name = document.get("title")
+        name = document.get("title") or str(document.get("$ref", "")).rpartition("/")[2]
         source = {"grammars": [{"json_schema": guided(document)}]}
         meaning = f"the schema {name!r}" if name else "the schema"
         return cls(_checked(json.dumps(source), meaning), meaning, patterns=_patterns(document))

@@ -193,6 +193,14 @@ class Nudger:
         """
         return self._rendered(Question.checked(prompt, self.settings, **options))
 
+    def count_tokens(self, prompt: Prompt, **options: Unpack[Options]) -> int:
+        """Length of the base prompt, in base-model tokens: what an answer's `usage` has as `prompt_tokens`.
+
+        Raises:
+            PromptError: The prompt cannot be rendered.
+        """
+        return len(self.base_model.encode(self.prompts(prompt, **options).base, special_tokens=True))
+
     def __repr__(self) -> str:
         changed = self.settings.model_dump(exclude_defaults=True)
         settings = "".join(f", {name}={value!r}" for name, value in changed.items())

@@ -8,6 +8,7 @@ kept as an invalid one; everything else is content.
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ _HERMES = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|\Z)", re.DOTALL)
 _MISTRAL = re.compile(r"\[TOOL_CALLS\]\s*(.*)", re.DOTALL)
 _PYTHON_TAG = re.compile(r"<\|python_tag\|>\s*(.*)", re.DOTALL)
 _FENCED = re.compile(r"```(?:json)?\s*\n(\s*[\[{].*?)\s*(?:```|\Z)", re.DOTALL)
+_BEGUN = re.compile(r'\{"name": ("(?:[^"\\]|\\.)*"), "arguments": (.*)', re.DOTALL)
 _MEANT_AS_CALL = re.compile(r'\s*\[?\s*\{\s*"(?:name|function)"\s*:\s*"([^"]*)')
 
 
@@ -31,10 +33,16 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class InvalidToolCall:
-    """What was meant as a call and is none."""
+    """What was meant as a call and is none.
+
+    Args:
+        name: Of the tool, if it can be made out.
+        text: As the model wrote it.
+        error: What is wrong with it.
+    """
 
     name: str | None
-    arguments: str
+    text: str
     error: str
 
 
@@ -58,7 +66,8 @@ def read_calls(text: str, names: Sequence[str]) -> Reading:
         if found := list(pattern.finditer(text)):
             calls = [call for match in found for call in _calls(match[1], names, meant=pattern is not _FENCED)]
             if calls:
-                return _reading(pattern.sub("", text).strip(), calls)
+                content = pattern.sub("", text).rstrip()
+                return _reading(content if content.strip() else "", calls)
     calls = _calls(text.strip(), names, meant=False)
     return _reading("", calls) if calls else Reading(text)
 
@@ -70,8 +79,19 @@ def certain_content(text: str, names: Sequence[str]) -> str:
         return ""
     openings = [at for opening in OPENINGS if (at := text.find(opening)) >= 0]
     partial = [len(text) - n for opening in OPENINGS for n in range(1, len(opening)) if text.endswith(opening[:n])]
-    shown = text[: min([*openings, *partial], default=len(text))]
-    return shown if len(shown) == len(text) else shown.rstrip()
+    return text[: min([*openings, *partial], default=len(text))].rstrip()  # the space before a call goes with it
+
+
+def begun_call(text: str) -> tuple[str, str] | None:
+    """Name and arguments (JSON as far as it has come) of a call that must be made, as its grammar has it written."""
+    begun = _BEGUN.match(text)
+    if begun is None:
+        return None
+    name, arguments = json.loads(begun[1]), begun[2]
+    with suppress(ValueError):  # not complete yet; once it is, what follows closes the call
+        _, end = json.JSONDecoder().raw_decode(arguments)
+        arguments = arguments[:end]
+    return name, arguments
 
 
 def _reading(content: str, calls: Sequence[ToolCall | InvalidToolCall]) -> Reading:
@@ -86,8 +106,8 @@ def _calls(text: str, names: Sequence[str], *, meant: bool) -> list[ToolCall | I
     values, rest = _json_values(text)
     calls = [item for value in values for item in (value if isinstance(value, list) else [value])]
     if calls and all(_is_call(call) for call in calls) and (meant or not rest or _MEANT_AS_CALL.match(rest)):
-        valid = [_checked(call, names) for call in calls]
-        return [*valid, _malformed(rest)] if rest else valid
+        whole = [_whole_call(call) for call in calls]
+        return [*whole, _malformed(rest)] if rest else whole
     like_a_call = _MEANT_AS_CALL.match(text)
     if meant or (like_a_call and like_a_call[1] in names and not values):
         return [_malformed(text)]
@@ -114,13 +134,9 @@ def _is_call(value: Any) -> bool:
     return isinstance(inner.get("name"), str) and bool({"arguments", "parameters"} & set(inner))
 
 
-def _checked(value: dict[str, Any], names: Sequence[str]) -> ToolCall | InvalidToolCall:
+def _whole_call(value: dict[str, Any]) -> ToolCall | InvalidToolCall:
     inner = value["function"] if isinstance(value.get("function"), dict) else value
-    name, arguments = inner["name"], inner.get("arguments", inner.get("parameters"))
-    if name not in names:
-        reason = f"there is no tool named {name!r}: choose from {', '.join(names)}"
-        return InvalidToolCall(name, json.dumps(arguments), reason)
-    return _call(name, arguments)
+    return _call(inner["name"], inner.get("arguments", inner.get("parameters")))
 
 
 def _call(name: str, arguments: Any) -> ToolCall | InvalidToolCall:

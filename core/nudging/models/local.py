@@ -1,7 +1,6 @@
 """A model in this process, through transformers."""
 
 import contextlib
-import json
 import sys
 from bisect import bisect_right
 from collections.abc import Generator, Mapping, Sequence
@@ -124,7 +123,7 @@ class LocalModel(Model):
         if tools or any(message["role"] == "tool" or message.get("tool_calls") for message in messages):
             with contextlib.suppress(ChatTemplateError):
                 text = self._rendered(messages, template, tools)
-                if all(json.dumps(part)[1:-1] in text or part in text for part in _of_tools(messages, tools)):
+                if self._shows_tools(text, messages, template, tools):
                     return text
             # a template that knows of no tools: they are told as text
             messages = with_tools(messages, tools)
@@ -233,6 +232,17 @@ class LocalModel(Model):
                 f"the chat template of {self.name} fails on a conversation of roles {roles}: {error}; "
                 "pass another one as nudging_template='…' (Jinja), or rendered Prompts(base=…, nudging=…)"
             ) from error
+
+    def _shows_tools(
+        self, text: str, messages: Sequence[Message], template: str | None, tools: Sequence[Mapping[str, Any]]
+    ) -> bool:
+        """Whether a rendered conversation has the tools in it, the calls of them, and what they answered."""
+        uncalled = [{**message, "tool_calls": None} for message in messages]
+        if tools and self._rendered(messages, template) == text:
+            return False
+        if any(message.get("tool_calls") for message in messages) and self._rendered(uncalled, template, tools) == text:
+            return False
+        return all(message["content"].strip() in text for message in messages if message["role"] == "tool")
 
     def _load_config(self) -> None:
         with self._loading:
@@ -385,13 +395,6 @@ class LocalSession(Session):
         self._forward_passes += 1
         self._tokens_fed += len(tokens)
         return self._model.forward(tokens, cache, keep)
-
-
-def _of_tools(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What a template that knows of tools shows: their names, those of the ones that were called, and their answers."""
-    called = [call["function"]["name"] for message in messages for call in message.get("tool_calls") or ()]
-    answered = [message["content"].strip() for message in messages if message["role"] == "tool"]
-    return [*(tool["function"]["name"] for tool in tools), *called, *answered]
 
 
 def _check_device(device: str) -> None:

@@ -25,13 +25,15 @@ def choose(
         logits: Of the next token after each position, shape (positions, vocabulary).
         positions: How many tokens stand before the chosen one, per row; the draw depends on it.
         sampling: None for greedy decoding.
-        masks: Which tokens are permitted, shape (positions, up to vocabulary). The others have no probability.
+        masks: Which tokens are permitted, shape (positions, up to vocabulary). The others are not chosen. The
+            probability remains the one that the model gives by itself: to have no other choice is not to be sure.
     """
+    norm = logits.float().logsumexp(dim=-1)
     if masks is not None:
         logits = logits[:, : masks.shape[1]].masked_fill(~masks.to(logits.device), float("-inf"))
     top, tokens = logits.max(dim=-1)
     # in float32 whatever the model's dtype: the threshold is compared with these
-    probabilities = (top.float() - logits.float().logsumexp(dim=-1)).exp()
+    probabilities = (top.float() - norm).exp()
     if sampling is not None:
         tokens = _sampled(logits.float(), positions, sampling)
     return [Choice(*pair) for pair in zip(tokens.tolist(), probabilities.tolist(), strict=True)]

@@ -1,0 +1,167 @@
+"""LangChain messages -> conversation, and answers -> LangChain messages."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+from uuid import uuid4
+
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    InvalidToolCall,
+    ToolCall,
+    ToolCallChunk,
+    ToolMessage,
+)
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.utils.json import parse_partial_json
+from nudging import Answer, Message, Piece, PromptError
+from nudging.tool_calls import begun_call, certain_content
+
+from langchain_nudging.metadata import answer_metadata, pieces_metadata
+
+ROLES = {"system": "system", "human": "user", "ai": "assistant", "tool": "tool"}
+"""The roles of LangChain's message types."""
+
+CALLS = {"tool_use", "tool_call", "function_call"}
+"""Kinds of content blocks that say again what `tool_calls` says."""
+
+
+def conversation(messages: Sequence[BaseMessage]) -> list[Message]:
+    """LangChain messages as the engine takes them.
+
+    Raises:
+        PromptError: A message has a content that is not text.
+    """
+    return [_turn(message, f"message {number}") for number, message in enumerate(messages, start=1)]
+
+
+def _turn(message: BaseMessage, where: str) -> Message:
+    # a ChatMessage says its role itself; the engine knows which roles there are
+    role = getattr(message, "role", None) or ROLES.get(message.type, message.type)
+    turn: dict[str, Any] = {"role": role, "content": _content(message, where)}
+    if isinstance(message, ToolMessage):
+        turn["tool_call_id"] = message.tool_call_id
+        if message.name:
+            turn["name"] = message.name
+    if isinstance(message, AIMessage) and message.tool_calls:
+        turn["tool_calls"] = [
+            {"id": call["id"], "type": "function", "function": {"name": call["name"], "arguments": call["args"]}}
+            for call in message.tool_calls
+        ]
+    return turn
+
+
+def _content(message: BaseMessage, where: str) -> str:
+    blocks = [message.content] if isinstance(message.content, str) else message.content
+    text = ""
+    for block in blocks:
+        kind = "text" if isinstance(block, str) else block.get("type")
+        if kind == "text":
+            text += block if isinstance(block, str) else block["text"]
+        elif not (isinstance(message, AIMessage) and kind in CALLS):
+            raise PromptError(f"{where} has a content of type {kind!r}: only text can be nudged, pass text blocks")
+    return text
+
+
+def answer_message(answer: Answer, model_names: tuple[str, str]) -> AIMessage:
+    """A whole answer."""
+    return AIMessage(
+        content=answer.content,
+        tool_calls=[ToolCall(name=call.name, args=call.arguments, id=_new_id()) for call in answer.tool_calls],
+        invalid_tool_calls=_invalid_calls(answer),
+        response_metadata=pieces_metadata(answer.pieces) | answer_metadata(answer, model_names),
+        usage_metadata=_usage(answer),
+    )
+
+
+class Chunks:
+    """An answer in chunks, one for each piece and a last one.
+
+    Args:
+        tools: Names of the tools that may be called. Text that a call may begin in is held back.
+        forced: Whether the answer is a call, whose arguments stream as they are written.
+    """
+
+    def __init__(self, tools: Sequence[str], forced: bool) -> None:
+        self._tools, self._forced = tools, forced
+        self._text = self._content = self._arguments = ""
+        self._call_id: str | None = None
+
+    def of_piece(self, piece: Piece) -> AIMessageChunk:
+        """What this piece adds."""
+        self._text += piece.text
+        content = ""
+        if not self._tools:
+            content = piece.text
+        elif not self._forced:
+            content = self._rest_of(certain_content(self._text, self._tools))
+        self._content += content
+        return AIMessageChunk(
+            content=content,
+            tool_call_chunks=list(self._call_chunks()) if self._forced else [],
+            response_metadata=pieces_metadata([piece]),
+        )
+
+    def last(self, answer: Answer, model_names: tuple[str, str]) -> AIMessageChunk:
+        """What is left, and what is known of the answer as a whole."""
+        return AIMessageChunk(
+            content=self._rest_of(answer.content),
+            tool_call_chunks=[] if self._call_id else list(_whole_calls(answer)),
+            response_metadata=answer_metadata(answer, model_names),
+            usage_metadata=_usage(answer),
+            chunk_position="last",
+        )
+
+    def _rest_of(self, content: str) -> str:
+        return content[len(self._content) :] if content.startswith(self._content) else ""
+
+    def _call_chunks(self) -> Iterator[ToolCallChunk]:
+        """The call as far as it has come, less what of it was yielded before."""
+        begun = begun_call(self._text)
+        if begun is None:
+            return
+        name, arguments = begun
+        added, self._arguments = arguments[len(self._arguments) :], arguments
+        if self._call_id is None:
+            self._call_id = _new_id()
+            yield ToolCallChunk(name=name, args=added, id=self._call_id, index=0, type="tool_call_chunk")
+        elif added:
+            yield ToolCallChunk(name=None, args=added, id=None, index=0, type="tool_call_chunk")
+
+
+def _whole_calls(answer: Answer) -> Iterator[ToolCallChunk]:
+    valid = [(call.name, json.dumps(call.arguments, ensure_ascii=False), _new_id()) for call in answer.tool_calls]
+    invalid = [(call["name"], call["args"], call["id"]) for call in _invalid_calls(answer)]
+    for index, (name, args, id_) in enumerate([*valid, *invalid]):
+        yield ToolCallChunk(name=name, args=args, id=id_, index=index, type="tool_call_chunk")
+
+
+def _invalid_calls(answer: Answer) -> list[InvalidToolCall]:
+    return [
+        InvalidToolCall(
+            type="invalid_tool_call", name=call.name, args=_not_arguments(call.text), id=_new_id(), error=call.error
+        )
+        for call in answer.invalid_tool_calls
+    ]
+
+
+def _not_arguments(text: str) -> str:
+    """A malformed call, in such a way that LangChain, which mends what it can in a stream, leaves it malformed."""
+    try:
+        mended = parse_partial_json(text)
+    except ValueError:
+        return text
+    return json.dumps(text) if isinstance(mended, dict) else text
+
+
+def _usage(answer: Answer) -> UsageMetadata:
+    usage = answer.usage
+    return UsageMetadata(
+        input_tokens=usage.prompt_tokens, output_tokens=usage.completion_tokens, total_tokens=usage.total_tokens
+    )
+
+
+def _new_id() -> str:
+    return f"call_{uuid4().hex[:24]}"

@@ -1,0 +1,252 @@
+"""Tools and structured output in LangChain: what is bound, what comes back, and what is refused.
+
+The models here are scripted: they show that the wiring is right. `test_real_models.py` and LangChain's own suite have
+real ones.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import pytest
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.tools import tool
+from nudging import GrammarError, PromptError, ScriptedModel
+from pydantic import BaseModel, Field
+from typing_extensions import TypedDict
+
+from langchain_nudging import ChatNudging
+
+
+@tool
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+@tool
+def now() -> str:
+    """The time."""
+    return "noon"
+
+
+@tool
+def say(words: str) -> str:
+    """Say it aloud."""
+    return words
+
+
+LONG = f'{{"name": "say", "arguments": {{"words": "{"one and two and three " * 8}"}}}}'
+CALL = {"name": "add", "args": {"a": 1, "b": 2}, "type": "tool_call"}
+FORCED = '{"name": "add", "arguments": {"a": 1, "b": 2}}'
+HERMES = f"Let me see. <tool_call>\n{FORCED}\n</tool_call>"
+MALFORMED = '<tool_call>{"name": "add", "arguments": {"a": 1, "b": }</tool_call>'
+
+
+def writing(text: str) -> ChatNudging:
+    model = ScriptedModel(text)
+    return ChatNudging(base_model=model, nudging_model=model)
+
+
+def calls(message: BaseMessage) -> list[dict[str, Any]]:
+    assert isinstance(message, AIMessage)
+    assert len({call["id"] for call in message.tool_calls}) == len(message.tool_calls)
+    return [{key: value for key, value in call.items() if key != "id"} for call in message.tool_calls]
+
+
+def added_up(chunks: Sequence[AIMessageChunk]) -> AIMessageChunk:
+    total = chunks[0]
+    for chunk in chunks[1:]:
+        total += chunk  # type: ignore[assignment]
+    return total
+
+
+@pytest.mark.parametrize(
+    ("text", "choice", "content", "expected"),
+    [
+        (FORCED, "any", "", [CALL]),
+        (FORCED, "add", "", [CALL]),
+        (FORCED, None, "", [CALL]),
+        (HERMES, "auto", "Let me see.", [CALL]),
+        (HERMES * 2, None, "Let me see. Let me see.", [CALL, CALL]),
+        (HERMES, "none", HERMES, []),
+        ("It is 3, I think.", None, "It is 3, I think.", []),
+    ],
+)
+async def test_every_way_to_call_gives_the_same_calls(
+    text: str, choice: Any, content: str, expected: list[dict[str, Any]]
+) -> None:
+    chat = writing(text).bind_tools([add, now], tool_choice=choice)
+    streamed = [chunk async for chunk in chat.astream("1 + 2?")]
+    for message in [
+        chat.invoke("1 + 2?"),
+        *chat.batch(["1 + 2?"]),
+        await chat.ainvoke("1 + 2?"),
+        added_up(list(chat.stream("1 + 2?"))),  # type: ignore[arg-type]
+        added_up(streamed),  # type: ignore[arg-type]
+    ]:
+        assert message.content == content
+        assert calls(message) == expected
+        assert not message.invalid_tool_calls
+
+
+def test_a_forced_call_streams_as_it_is_written() -> None:
+    chunks = list(writing(LONG).bind_tools([say], tool_choice="any").stream("Speak."))
+    parts = [part for chunk in chunks for part in chunk.tool_call_chunks]  # type: ignore[attr-defined]
+    assert [part["name"] for part in parts if part["name"]] == ["say"]
+    assert len(parts) > 10
+    assert "".join(part["args"] for part in parts) == LONG.removeprefix('{"name": "say", "arguments": ')[:-1]
+
+
+def test_a_malformed_call_is_an_invalid_one_however_it_is_asked_for() -> None:
+    chat = writing(MALFORMED).bind_tools([add])
+    for message in [chat.invoke("1 + 2?"), added_up(list(chat.stream("1 + 2?")))]:  # type: ignore[arg-type]
+        assert not message.tool_calls
+        (invalid,) = message.invalid_tool_calls  # type: ignore[attr-defined]
+        assert invalid["name"] == "add"
+        assert "arguments" in invalid["args"]
+
+
+def test_what_the_script_gets_wrong_the_grammar_completes() -> None:
+    message = writing('{"name": "add", "arguments": {"a": 1, ').bind_tools([add], tool_choice="any").invoke("Hi")
+    assert calls(message) == [{**CALL, "args": {"a": 1, "b": 0}}]
+
+
+def test_tools_and_what_they_answered_reach_both_models() -> None:
+    seen: list[str] = []
+
+    def listen(prompt: str, text: str) -> list[Any]:
+        seen.append(prompt)
+        return []
+
+    model = ScriptedModel(listen)
+    chat = ChatNudging(base_model=model, nudging_model=model).bind_tools([add])
+    history = [
+        HumanMessage("1 + 2?"),
+        AIMessage("", tool_calls=[{**CALL, "id": "x"}]),  # type: ignore[list-item]
+        ToolMessage("three", tool_call_id="x", name="add"),
+    ]
+    chat.invoke(history)
+    assert all(part in seen[0] for part in ("Add two numbers.", '"a": 1', "<tool_response>\nthree"))
+    base = chat.bound.nudger.prompts(  # type: ignore[attr-defined]
+        [{"role": "user", "content": "1 + 2?"}],
+        tools=chat.kwargs["tools"],  # type: ignore[attr-defined]
+    ).base
+    assert "Add two numbers." in base
+
+
+@pytest.mark.parametrize(
+    ("messages", "reason"),
+    [
+        ([HumanMessage("Hi"), ToolMessage("3", tool_call_id="x")], "message 2 answers the tool call 'x'"),
+        ([HumanMessage([{"type": "image_url", "image_url": "x"}])], "a content of type 'image_url'"),
+        ([HumanMessage([{"type": "image", "base64": "x", "mime_type": "image/png"}])], "a content of type 'image'"),
+    ],
+)
+def test_what_no_prompt_has_a_place_for_is_refused(messages: list[BaseMessage], reason: str) -> None:
+    with pytest.raises(PromptError, match=reason):
+        writing("Hi").invoke(messages)
+
+
+def test_tools_that_cannot_be_are_refused_where_they_are_bound() -> None:
+    chat = writing("Hi")
+    with pytest.raises(GrammarError, match="no such tool"):
+        chat.bind_tools([add], tool_choice="subtract")
+    with pytest.raises(GrammarError, match="has no schema"):
+        chat.bind_tools([{"type": "function", "function": {"name": "add"}}])
+    with pytest.raises(GrammarError, match="without tools"):
+        chat.bind_tools([], tool_choice="any")
+
+
+# structured output
+
+
+class Pet(BaseModel):
+    """A pet."""
+
+    name: str
+    kind: Literal["cat", "dog"]
+    age: int = Field(ge=0, le=30)
+    friends: list["Pet"] = []
+
+
+class PetDict(TypedDict):
+    """A pet."""
+
+    name: Annotated[str, ..., "what it is called"]
+    age: int
+
+
+PET = '{"name": "Tom", "kind": "cat", "age": 3, "friends": []}'
+METHODS = ["function_calling", "json_schema", "json_mode"]
+
+
+def written(method: str, name: str, arguments: str) -> str:
+    return f'{{"name": "{name}", "arguments": {arguments}}}' if method == "function_calling" else arguments
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_structured_output_of_a_pydantic_model(method: Any) -> None:
+    chat = writing(written(method, "Pet", PET)).with_structured_output(Pet, method=method, strict=True)
+    tom = Pet(name="Tom", kind="cat", age=3)
+    assert chat.invoke("A pet?") == tom
+    assert await chat.ainvoke("A pet?") == tom
+    assert list(chat.stream("A pet?"))[-1] == tom
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("schema", [PetDict, {"title": "PetDict", **Pet.model_json_schema()}], ids=["typed", "json"])
+def test_structured_output_as_a_dictionary(method: Any, schema: Any) -> None:
+    schema = schema if isinstance(schema, type) else {**schema, "title": "PetDict"}
+    arguments = '{"name": "Tom", "age": 3}' if isinstance(schema, type) else PET
+    chat = writing(written(method, "PetDict", arguments)).with_structured_output(schema, method=method)
+    assert chat.invoke("A pet?")["name"] == "Tom"
+    assert list(chat.stream("A pet?"))[-1]["age"] == 3
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_raw_message_can_be_had_too(method: Any) -> None:
+    text = written(method, "Pet", PET)
+    chat = writing(text).with_structured_output(Pet, method=method, include_raw=True)
+    result = chat.invoke("A pet?")
+    assert result["parsed"].name == "Tom"
+    assert result["parsing_error"] is None
+    assert isinstance(result["raw"], AIMessage)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_budget_that_ends_leaves_an_answer_that_validates(method: Any) -> None:
+    endless = written(method, "Pet", '{"name": "Tom ' + "and Tom " * 200)
+    chat = writing(endless).with_structured_output(Pet, method=method)
+    assert chat.invoke("A pet?", max_tokens=30).name.startswith("Tom and Tom")
+
+
+def test_json_mode_without_a_schema_gives_any_object() -> None:
+    assert writing('{"a": [1, null]}').with_structured_output(method="json_mode").invoke("Hi") == {"a": [1, None]}
+    with pytest.raises(ValueError, match="needs a schema"):
+        writing("").with_structured_output()
+    with pytest.raises(ValueError, match="choose from function_calling"):
+        writing("").with_structured_output(Pet, method="xml")  # type: ignore[arg-type]
+
+
+def test_a_response_format_is_a_schema() -> None:
+    chat = writing(PET)
+    form = {"type": "json_schema", "json_schema": {"name": "Pet", "schema": Pet.model_json_schema(), "strict": True}}
+    assert chat.invoke("A pet?", response_format=form).content == PET
+    assert chat.invoke("A pet?", response_format={"type": "json_object"}).content == PET
+    assert chat.invoke("A pet?", response_format={"type": "text"}).content == PET
+
+
+def test_a_schema_that_does_not_fit_into_the_budget_is_refused_before_anything_is_computed() -> None:
+    def computes(prompt: str, text: str) -> list[Any]:
+        raise AssertionError("computed")
+
+    model = ScriptedModel(computes)
+    chat = ChatNudging(base_model=model, nudging_model=model, max_tokens=4)
+    with pytest.raises(GrammarError, match=r"max_tokens=4: the schema 'Pet' needs \d+ tokens at the least"):
+        chat.with_structured_output(Pet).invoke("A pet?")
+
+
+def test_an_answer_is_held_to_one_thing() -> None:
+    with pytest.raises(GrammarError, match="schema and tools exclude one another"):
+        writing(PET).bind_tools([add]).invoke("Hi", schema=Pet)
+    assert writing("seven or 7").invoke("Hi", regex="seven.*").content == "seven or 7"
