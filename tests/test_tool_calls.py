@@ -136,7 +136,6 @@ def tool(**function: Any) -> dict[str, Any]:
         ([tool(name="add", parameters={})], "the tool 'add' has no schema"),
         ([tool(name="add", parameters={"type": "string"})], "are of type 'string'"),
         ([tool(name="add", parameters={"type": "object", "default": object()})], "is not plain data"),
-        ([tool(name="add", parameters={"type": "object"})] * 2, "several tools named add"),
     ],
 )
 def test_a_tool_that_cannot_be_called_is_refused(tools: list[Any], reason: str) -> None:

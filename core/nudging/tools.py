@@ -19,12 +19,9 @@ def check_tools(tools: Sequence[Tool]) -> list[dict[str, Any]]:
     """The tools as plain data.
 
     Raises:
-        GrammarError: One has no name, or no schema of its arguments, or its schema cannot be expressed as a grammar.
+        GrammarError: One has no name, or no schema of its arguments.
     """
-    checked = [_checked(tool, number) for number, tool in enumerate(tools, start=1)]
-    if twice := {name for name in names(checked) if names(checked).count(name) > 1}:
-        raise GrammarError(f"there are several tools named {', '.join(sorted(twice))}: give each a name of its own")
-    return checked
+    return [_checked(tool, number) for number, tool in enumerate(tools, start=1)]
 
 
 def check_choice(choice: ToolChoice | bool | None, tools: Sequence[Tool]) -> str:

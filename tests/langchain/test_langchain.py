@@ -1,5 +1,7 @@
 """A nudged model in LangChain: every way to call it gives what the engine gives, and says who wrote what."""
 
+import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +17,7 @@ from langchain_core.messages import (
     SystemMessage,
     ToolMessage,
 )
+from langchain_core.rate_limiters import BaseRateLimiter
 from nudging import Nudger, PromptError, ScriptedModel, SettingsError, Step
 from pydantic import ValidationError
 
@@ -151,10 +154,10 @@ def test_a_conversation_reaches_both_models() -> None:
     ("message", "error"),
     [
         (HumanMessage([{"type": "image_url", "image_url": "x"}]), "message 1 has a content of type 'image_url'"),
-        (ToolMessage("42", tool_call_id="1"), "message 1 has the role 'tool'"),
+        (ToolMessage("42", tool_call_id="1"), "message 1 answers the tool call '1'"),
         (ChatMessage("Hi", role="wizard"), "message 1 has the role 'wizard'"),
         (HumanMessage(""), "the prompt is empty"),
-        (AIMessage("", tool_calls=[{"name": "add", "args": {}, "id": "1"}]), "message 1 calls tools"),
+        (AIMessage([{"type": "reasoning", "reasoning": "so"}]), "message 1 has a content of type 'reasoning'"),
     ],
 )
 def test_what_is_not_text_is_refused(message: BaseMessage, error: str) -> None:
@@ -237,3 +240,100 @@ def test_traces_name_the_provider_and_the_models() -> None:
         params = runnable._get_ls_params()
         assert params["ls_provider"] == "nudging"
         assert params["ls_model_name"] == "greeter + greeter"
+
+
+# counting
+
+
+def test_tokens_are_counted_as_usage_counts_them() -> None:
+    messages: list[BaseMessage] = [SystemMessage("Be brief."), HumanMessage("Hi there")]
+    tools = [{"type": "function", "function": {"name": "add", "description": "Add.", "parameters": {"type": "object"}}}]
+    with_tools = chat.bind_tools(tools).invoke(messages)
+    assert chat.get_num_tokens_from_messages(messages) == chat.invoke(messages).usage_metadata["input_tokens"]  # type: ignore[index]
+    assert chat.get_num_tokens_from_messages(messages, tools) == with_tools.usage_metadata["input_tokens"]  # type: ignore[index]
+    assert chat.get_num_tokens("Hi there") == llm.get_num_tokens("Hi there") == 2
+    assert len(chat.get_token_ids("Hi there")) == 2
+
+
+def test_logprobs_on_request() -> None:
+    for message in [chat.invoke("Hi", logprobs=True), added_up(list(chat.stream("Hi", logprobs=True)))]:  # type: ignore[arg-type]
+        tokens = message.response_metadata["logprobs"]["content"]
+        assert "".join(token["token"] for token in tokens) == TEXT
+        assert all(token["logprob"] == 0 for token in tokens)
+    assert "logprobs" not in chat.invoke("Hi").response_metadata
+
+
+# what LangChain brings
+
+
+async def test_one_token_event_for_each_chunk_of_a_stream_of_events() -> None:
+    events = [event async for event in chat.astream_events("Hi")]
+    chunks = [event["data"]["chunk"] for event in events if event["event"] == "on_chat_model_stream"]
+    assert "".join(chunk.text for chunk in chunks) == TEXT
+    assert len([chunk for chunk in chunks if chunk.usage_metadata]) == 1
+    assert [chunk.chunk_position for chunk in chunks].count("last") == 1
+
+
+def test_content_blocks_in_the_first_version() -> None:
+    blocks = ChatNudging(**FIELDS, output_version="v1")
+    assert blocks.invoke("Hi").content == [{"type": "text", "text": TEXT}]
+    assert added_up(list(blocks.stream("Hi"))).text == TEXT  # type: ignore[arg-type]
+
+
+def test_a_rate_limiter_is_asked_before_each_answer() -> None:
+    asked: list[bool] = []
+
+    class Limiter(BaseRateLimiter):
+        def acquire(self, *, blocking: bool = True) -> bool:
+            asked.append(blocking)
+            return True
+
+        async def aacquire(self, *, blocking: bool = True) -> bool:
+            return self.acquire(blocking=blocking)
+
+    limited = ChatNudging(**FIELDS, rate_limiter=Limiter())
+    limited.invoke("Hi")
+    list(limited.stream("Hi"))
+    assert len(asked) == 2
+
+
+def test_a_cache_tells_schemas_tools_and_other_models_apart() -> None:
+    cached = ChatNudging(**FIELDS, cache=InMemoryCache())
+    plain = cached.invoke("Hi").content
+    assert cached.invoke("Hi", regex="[a-c]").content != plain
+    assert cached.invoke("Hi", schema={"type": "null"}).content == "null"
+    assert cached.invoke("Hi", max_tokens=1).content == "Why,"
+    other = cached.invoke("Hi", model=ScriptedModel("Bye.", name="other"))
+    assert other.response_metadata["model_name"] == "other + greeter"
+    assert cached.invoke("Hi").content == plain
+
+
+def test_another_base_model_for_one_call() -> None:
+    other = ScriptedModel(TEXT, name="other")
+    for runnable, name in [(chat, "model_name"), (llm, "model_name")]:
+        result = runnable.generate(["Hi"], model=other) if runnable is llm else None  # type: ignore[arg-type]
+        metadata = result.llm_output if result else chat.invoke("Hi", model=other).response_metadata
+        assert metadata[name] == "other + greeter"  # type: ignore[index]
+
+
+async def test_the_event_loop_goes_on_and_cancelling_stops_the_decoding() -> None:
+    asked: list[str] = []
+
+    def slowly(prompt: str, text: str) -> list[Step]:
+        asked.append(text)
+        time.sleep(0.05)
+        return [Step(" more", 1.0)] * 16
+
+    model = ChatNudging(base_model=ScriptedModel("", probability=0), nudging_model=ScriptedModel(slowly))
+    task = asyncio.create_task(model.ainvoke("Hi"))
+    ticks = 0
+    while len(asked) < 3:
+        await asyncio.sleep(0.005)
+        ticks += 1
+    assert ticks > 5
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    before = len(asked)
+    await asyncio.sleep(0.2)
+    assert len(asked) == before

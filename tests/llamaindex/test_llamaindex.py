@@ -144,7 +144,7 @@ def test_roles_are_translated() -> None:
             ChatMessage(role="user", blocks=[ImageBlock(url="http://x/y.png")]),
             "message 1 has a content of type 'image'",
         ),
-        (ChatMessage(role="tool", content="42"), "message 1 has the role 'tool'"),
+        (ChatMessage(role="tool", content="42"), "message 1 answers the tool call None"),
         (ChatMessage(role="user", content=""), "the prompt is empty"),
     ],
 )
