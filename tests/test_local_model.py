@@ -18,6 +18,7 @@ from nudging import (
 from nudging.models.kv_cache import KVCache
 from nudging.models.local import LocalModel
 from nudging.models.model import Sampling
+from nudging.tool_calls import ToolCall
 from tiny import WINDOW, tiny_gemma, tiny_llama, tiny_mamba
 
 LONG = "the sky is blue and the sun is far away, " * 4
@@ -254,3 +255,64 @@ def set_template(folder: Path, template: str) -> None:
     config = json.loads((folder / "tokenizer_config.json").read_text())
     config.pop("chat_template", None)
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
+
+
+# tools
+
+ADD = {"type": "function", "function": {"name": "add", "description": "Add.", "parameters": {"type": "object"}}}
+CALLED = [
+    {"role": "user", "content": "1 + 2, add?"},
+    {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [{"id": "x", "type": "function", "function": {"name": "add", "arguments": {"a": 1}}}],
+    },
+    {"role": "tool", "content": "three", "tool_call_id": "x"},
+]
+TOOL_TEMPLATE = (
+    "{% for t in tools or [] %}<tool>{{ t.function.name }}{% endfor %}"
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}"
+    "{% for c in m.tool_calls or [] %}<call>{{ c.function | tojson }}{% endfor %}{% endfor %}<|assistant|>"
+)
+
+
+def test_a_template_that_knows_tools_renders_them_itself(tiny_nudging: Path) -> None:
+    text = LocalModel(tiny_nudging).render(CALLED, TOOL_TEMPLATE, [ADD])
+    assert text.startswith("<tool>add<|user|>")
+    assert '<call>{"name": "add", "arguments": {"a": 1}}' in text
+    assert "<|tool|>three" in text
+
+
+def test_a_template_that_knows_none_finds_them_in_plain_turns(tiny_nudging: Path) -> None:
+    model = LocalModel(tiny_nudging)
+    assert "You may call one or more functions" in model.render(CALLED[:1], tools=[ADD])
+    text = model.render(CALLED, tools=[ADD])
+    assert '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>' in text
+    assert "<|user|><tool_response>\nthree\n</tool_response>" in text
+
+
+def test_calls_are_read_by_the_tokenizers_own_parser_where_there_is_one(tiny_nudging: Path) -> None:
+    model = LocalModel(tiny_nudging)
+    text = 'Well. <<add|{"a": 1}>>'
+    assert model.read_calls(text, "<|assistant|>", [ADD]) is None
+    model.render([{"role": "user", "content": "Hi"}])  # the tokenizer is loaded
+    model._tokenizer.response_template = {
+        "defaults": {"role": "assistant"},
+        "start_anchor": "<|assistant|>",
+        "fields": {
+            "content": {},
+            "tool_calls": {
+                "open_pattern": r"<<(?P<name>\w+)\|",
+                "close": ">>",
+                "content": "json",
+                "repeats": True,
+                "transform": {"type": "function", "function": {"name": "{name}", "arguments": "{content}"}},
+            },
+        },
+    }
+    reading = model.read_calls(text, "<|assistant|>", [ADD])
+    assert reading is not None
+    assert reading.tool_calls == (ToolCall("add", {"a": 1}),)
+    assert reading.content.strip() == "Well."
+    assert model.read_calls("Well.", "<|assistant|>", [ADD]) is None
+    assert model.read_calls("<<add|{oops>>", "<|assistant|>", [ADD]) is None

@@ -86,3 +86,41 @@ def test_a_base_template_that_fails_says_what_it_sees(template: str) -> None:
 def test_templates_run_in_a_sandbox() -> None:
     with pytest.raises(ChatTemplateError):
         prompts("Why?", base_template="{{ messages.__class__.__mro__ }}")
+
+
+# tools
+
+CALL = {"id": "x", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
+
+
+def test_calls_and_their_answers_are_plain_text_to_a_base_model() -> None:
+    chat = [
+        turn("user", "1 + 2?"),
+        {"role": "assistant", "content": None, "tool_calls": [CALL]},
+        {"role": "tool", "content": "3", "tool_call_id": "x", "name": "add"},
+    ]
+    assert prompts(chat).base == (
+        '1 + 2?\n<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>\n'
+        "<tool_response>\n3\n</tool_response>\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("chat", "message"),
+    [
+        (
+            [turn("user", "Hi"), {"role": "tool", "content": "3", "tool_call_id": "x"}],
+            "message 2 answers the tool call",
+        ),
+        ([turn("user", "Hi"), {"role": "tool", "content": "3"}], "message 2 answers the tool call None"),
+        ([{"role": "assistant", "content": "", "tool_calls": ["add"]}], "message 1 has the tool call 'add'"),
+        (
+            [{"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "add", "arguments": "{"}}]}],
+            "message 1 calls 'add' with arguments that are not JSON",
+        ),
+        ([{"role": "user", "content": "Hi", "tool_calls": [CALL]}], "message 1 has 'tool_calls'"),
+    ],
+)
+def test_calls_that_cannot_be_are_refused(chat: Any, message: str) -> None:
+    with pytest.raises(PromptError, match=message):
+        prompts(chat)
