@@ -20,7 +20,9 @@ def weather(city: str) -> str:
 def build_graph(chat: ChatNudging) -> CompiledStateGraph[MessagesState]:
     def answer(state: MessagesState) -> dict[str, list[AIMessage]]:
         # a call that must be made is valid under its schema, whatever the models know of tools
-        model = chat if isinstance(state["messages"][-1], ToolMessage) else chat.bind_tools([weather], tool_choice="any")
+        model = (
+            chat if isinstance(state["messages"][-1], ToolMessage) else chat.bind_tools([weather], tool_choice="any")
+        )
         return {"messages": [model.invoke(state["messages"])]}
 
     graph = StateGraph(MessagesState).add_node("model", answer).add_node("tools", ToolNode([weather]))

@@ -24,8 +24,8 @@ from langchain_nudging.metadata import answer_metadata, pieces_metadata
 ROLES = {"system": "system", "human": "user", "ai": "assistant", "tool": "tool"}
 """The roles of LangChain's message types."""
 
-CALLS = {"tool_use", "tool_call", "function_call"}
-"""Kinds of content blocks that say again what `tool_calls` says."""
+UNSAID = {"tool_use", "tool_call", "function_call", "thinking", "redacted_thinking", "reasoning"}
+"""Kinds of content blocks of an AI message that are not what it said; `tool_calls` has its calls."""
 
 
 def conversation(messages: Sequence[BaseMessage]) -> list[Message]:
@@ -60,7 +60,7 @@ def _content(message: BaseMessage, where: str) -> str:
         kind = "text" if isinstance(block, str) else block.get("type")
         if kind == "text":
             text += block if isinstance(block, str) else block["text"]
-        elif not (isinstance(message, AIMessage) and kind in CALLS):
+        elif not (isinstance(message, AIMessage) and kind in UNSAID):
             raise PromptError(f"{where} has a content of type {kind!r}: only text can be nudged, pass text blocks")
     return text
 

@@ -9,6 +9,8 @@ import pytest
 from jsonschema import Draft202012Validator
 from nudging import GrammarError, Nudger, Prompts, ScriptedModel, SettingsError
 from nudging.models.local import LocalModel
+from nudging.models.model import Sampling
+from nudging.tools import begun_calls_grammar
 from pydantic import BaseModel
 from random_schemas import random_object_schema
 
@@ -119,6 +121,19 @@ def test_a_call_that_must_be_made_is_valid(tiny: Nudger, seed: int) -> None:
         assert answer.content == ""
         if call.name == "whale.find":
             Draft202012Validator(PERSON).validate(call.arguments)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_call_that_is_begun_goes_on_as_its_schema_permits(tiny: Nudger, tiny_nudging: Path, seed: int) -> None:
+    model = LocalModel(tiny_nudging)
+    grammar = begun_calls_grammar([tool("sky", PERSON), tool("odd", {"not": {}})])
+    assert grammar is not None
+    session = model.session("the sky", role="nudging", sampling=Sampling(1.0, 1.0, str(seed)), grammar=grammar)
+    begun = 'Well: {"name": "sky"'
+    text = begun + "".join(step.text for step in session.steps(begun, 300))
+    assert text.startswith(begun + ', "arguments": {"name": "')
+    assert [*session.steps('"name": "odd"', 3)]
+    assert [*session.steps('"name": "sky" is not how it goes on', 3)]  # another model may have written what it may not
 
 
 def test_tools_are_not_told_when_none_may_be_called(tiny: Nudger) -> None:

@@ -53,6 +53,8 @@ WEATHER = ToolCall("get_weather", {"city": "Köln"})
         ("The sum is 3.", [], "The sum is 3."),
         (" add is a function.", [], " add is a function."),
         ('{"a": 1}', [], '{"a": 1}'),
+        ('{"name": "Bob", "arguments": {}}', [], '{"name": "Bob", "arguments": {}}'),
+        ('<tool_call>{"name": "sub", "arguments": {}}</tool_call>', [ToolCall("sub", {})], ""),  # the caller will see
         ('```json\n{"a": 1}\n```', [], '```json\n{"a": 1}\n```'),
         ("", [], ""),
     ],

@@ -40,12 +40,15 @@ class Grammar:
         meaning: What it stands for, in words, for errors.
         is_json: Whether they are JSON.
         patterns: The regular expressions in it.
+        lazy: Whether it holds only what begins in a certain way, in a text that is free otherwise. Then an answer is
+            not completed, and a model that cannot be masked may do without.
     """
 
     source: str = field(repr=False)
     meaning: str
     is_json: bool = True
     patterns: tuple[str, ...] = ()
+    lazy: bool = False
 
     @classmethod
     def of_schema(cls, schema: Schema) -> "Grammar":
@@ -77,13 +80,22 @@ class Grammar:
         return cls(_checked(source, meaning), meaning, is_json=False, patterns=(pattern,))
 
     @classmethod
-    def of_lark(cls, lark: str, meaning: str) -> "Grammar":
+    def of_lark(cls, lark: str, meaning: str, *, lazy: bool = False) -> "Grammar":
         """Texts of a Lark grammar, as llguidance reads them.
 
         Raises:
             GrammarError: It is not well formed.
         """
-        return cls(_checked(_of_lark(lark), meaning), meaning)
+        return cls(_checked(_of_lark(lark), meaning), meaning, lazy=lazy)
+
+
+def is_expressible(schema: Schema) -> bool:
+    """Whether answers can be held to a schema."""
+    try:
+        Grammar.of_schema(schema)
+    except GrammarError:
+        return False
+    return True
 
 
 def json_schema(schema: Schema) -> dict[str, Any]:

@@ -227,13 +227,13 @@ class Nudger:
         nudging = self.nudging_model.session(
             prompts.nudging, role="nudging", sampling=_sampling(settings, "nudging"), grammar=grammar
         )
-        if grammar and manner.complete:
+        if grammar is not None and manner.complete is not None:
             _check_room(manner.complete(""), base, grammar, settings.max_tokens)
         return {"base": base, "nudging": nudging}
 
     def _manner(self, question: Question) -> Manner:
         complete = read = None
-        if question.grammar:
+        if question.grammar is not None and question.is_constrained:
             from nudging.closing import Closing  # it needs llguidance, which came with the grammar
 
             complete = Closing(question.grammar).after
@@ -254,7 +254,7 @@ def _rule(question: Question) -> Rule:
         lookahead=settings.lookahead,
         max_tokens=settings.max_tokens,
         stop=settings.stop,
-        constrained=question.grammar is not None,
+        constrained=question.is_constrained,
     )
 
 

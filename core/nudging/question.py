@@ -12,7 +12,7 @@ from nudging.instructions import with_schema
 from nudging.models.model import Message
 from nudging.prompts import Prompt, Prompts, check_prompt
 from nudging.settings import Settings
-from nudging.tools import Tool, ToolChoice, call_grammar, check_choice, check_tools
+from nudging.tools import Tool, ToolChoice, begun_calls_grammar, call_grammar, check_choice, check_tools
 
 
 class Options(TypedDict, total=False):
@@ -83,14 +83,20 @@ class Question:
         choice = check_choice(tool_choice, known)
         if choice == "none":
             known = []
-        forced = call_grammar(known, choice) if choice not in ("auto", "none") else None
         _check_one_grammar(schema=schema, regex=regex, tools=known or None)
         if schema is not None:
             if isinstance(checked, list):
                 checked = with_schema(checked, json_schema(schema))
             return cls(checked, settings, Grammar.of_schema(schema))
-        grammar = Grammar.of_regex(regex) if regex is not None else forced
+        if regex is not None:
+            return cls(checked, settings, Grammar.of_regex(regex))
+        grammar = begun_calls_grammar(known) if choice in ("auto", "none") else call_grammar(known, choice)
         return cls(checked, settings, grammar, known)
+
+    @property
+    def is_constrained(self) -> bool:
+        """Whether the whole answer is held to a grammar."""
+        return self.grammar is not None and not self.grammar.lazy
 
 
 def _check_one_grammar(**given: object) -> None:

@@ -105,7 +105,11 @@ def _calls(text: str, names: Sequence[str], *, meant: bool) -> list[ToolCall | I
         return [_call(named, text[text.index("{") :])]
     values, rest = _json_values(text)
     calls = [item for value in values for item in (value if isinstance(value, list) else [value])]
-    if calls and all(_is_call(call) for call in calls) and (meant or not rest or _MEANT_AS_CALL.match(rest)):
+    if (
+        calls
+        and all(_is_call(call, None if meant else names) for call in calls)
+        and (meant or not rest or _MEANT_AS_CALL.match(rest))
+    ):
         whole = [_whole_call(call) for call in calls]
         return [*whole, _malformed(rest)] if rest else whole
     like_a_call = _MEANT_AS_CALL.match(text)
@@ -127,11 +131,13 @@ def _json_values(text: str) -> tuple[list[Any], str]:
     return values, text
 
 
-def _is_call(value: Any) -> bool:
+def _is_call(value: Any, names: Sequence[str] | None) -> bool:
+    """Whether a JSON value has the shape of a call, of one of these tools or of any."""
     if not isinstance(value, dict):
         return False
     inner = value["function"] if isinstance(value.get("function"), dict) else value
-    return isinstance(inner.get("name"), str) and bool({"arguments", "parameters"} & set(inner))
+    named = isinstance(inner.get("name"), str) and (names is None or inner["name"] in names)
+    return named and bool({"arguments", "parameters"} & set(inner))
 
 
 def _whole_call(value: dict[str, Any]) -> ToolCall | InvalidToolCall:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from nudging.errors import GrammarError
-from nudging.grammar import Grammar, guided
+from nudging.grammar import Grammar, guided, is_expressible
 
 Tool: TypeAlias = Mapping[str, Any]
 """A function as OpenAI describes it: `{"type": "function", "function": {"name", "description", "parameters"}}`."""
@@ -64,6 +64,24 @@ def call_grammar(tools: Sequence[Tool], choice: str) -> Grammar:
         rules.append(f"{call}_arguments: %json {json.dumps(guided(function['parameters']))}")
     meaning = f"a call of {' or '.join(function['name'] for function in callable_tools)}"
     return Grammar.of_lark("\n".join(rules), meaning)
+
+
+def begun_calls_grammar(tools: Sequence[Tool]) -> Grammar | None:
+    """Any text; but what begins as a call of one of these tools, in whatever format, goes on as its schema permits.
+
+    None if no tool has a schema that can be expressed.
+    """
+    functions = [tool["function"] for tool in tools if is_expressible(tool["function"]["parameters"])]
+    if not functions:
+        return None
+    calls = [f"call{number}" for number, _ in enumerate(functions)]
+    rules = [f"start: ({' | '.join(calls)})* TEXT", r"TEXT: /(.|\n)*/"]
+    for call, function in zip(calls, functions, strict=True):
+        name = re.escape(json.dumps(function["name"])).replace("/", r"\/")
+        rules.append(f'{call}: {call}_begun ", \\"arguments\\": " {call}_arguments "}}"')
+        rules.append(rf'{call}_begun[lazy]: /(.|\n)*"name"[ \n]*:[ \n]*{name}/')
+        rules.append(f"{call}_arguments: %json {json.dumps(guided(function['parameters']))}")
+    return Grammar.of_lark("\n".join(rules), "a call of a tool", lazy=True)
 
 
 def _checked(tool: object, number: int) -> dict[str, Any]:

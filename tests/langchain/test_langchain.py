@@ -157,7 +157,7 @@ def test_a_conversation_reaches_both_models() -> None:
         (ToolMessage("42", tool_call_id="1"), "message 1 answers the tool call '1'"),
         (ChatMessage("Hi", role="wizard"), "message 1 has the role 'wizard'"),
         (HumanMessage(""), "the prompt is empty"),
-        (AIMessage([{"type": "reasoning", "reasoning": "so"}]), "message 1 has a content of type 'reasoning'"),
+        (AIMessage([{"type": "image", "url": "x"}]), "message 1 has a content of type 'image'"),
     ],
 )
 def test_what_is_not_text_is_refused(message: BaseMessage, error: str) -> None:

@@ -42,6 +42,10 @@ class OnRealModels(ChatModelIntegrationTests):
         return True
 
     @property
+    def supports_anthropic_inputs(self) -> bool:
+        return True
+
+    @property
     def model_override_value(self) -> str:
         return str(self.models["nudging_model"])
 

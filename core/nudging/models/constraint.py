@@ -1,6 +1,7 @@
 """A grammar in the tokens of one model: which may come next."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from llguidance import LLMatcher, LLTokenizer
@@ -22,9 +23,11 @@ class Constraint:
         self._matcher = LLMatcher(tokenizer, grammar.source, log_level=0)
         self._tokens: list[int] = []
         self._forced: list[int] = []
+        self._lost = False  # the text has left a lazy grammar
 
     def seek(self, text: str) -> None:
         """Stand after this beginning of the answer, however it was made."""
+        self._lost = False
         while not text.startswith(before := self._tokenizer.decode_str(self._tokens)):
             self._tokens.pop()
             self._matcher.rollback(1)
@@ -38,6 +41,11 @@ class Constraint:
         Raises:
             GrammarError: The grammar does not permit it, or is too complex to say.
         """
+        if self._lost or (self._grammar.lazy and self._tokenizer.is_special_token(token)):
+            return
+        if self._grammar.lazy and not self._matcher.validate_tokens([token]):
+            self._lost = True
+            return
         if not self._matcher.consume_token(token):
             raise self._error(f"the answer cannot go on with {self._tokenizer.decode_str([token])!r}")
         self._tokens.append(token)
@@ -45,6 +53,8 @@ class Constraint:
 
     def forced(self) -> int | None:
         """The one token that may come next, if there is but one: an end token when all is said."""
+        if self._lost:
+            return None
         if self._matcher.is_stopped():
             return int(self._tokenizer.eos_token)
         if not self._forced:
@@ -53,6 +63,8 @@ class Constraint:
 
     def permitted(self, expected: Sequence[int]) -> list[int]:
         """The beginning of what is expected next that the grammar permits."""
+        if self._lost:
+            return list(expected)
         return list(expected[: self._matcher.validate_tokens(list(expected))])
 
     def masks(self, expected: Sequence[int]) -> torch.Tensor:
@@ -61,6 +73,8 @@ class Constraint:
         Returns:
             Booleans, shape (1 + expected, vocabulary).
         """
+        if self._lost:
+            return torch.ones(1 + len(expected), self._tokenizer.vocab_size, dtype=torch.bool)
         rows = [self._mask()]
         for token in expected:
             self._matcher.consume_token(token)
@@ -73,8 +87,17 @@ class Constraint:
         if self._matcher.is_error():
             raise self._error("the grammar is too complex here")
         bits = packed.unsqueeze(-1) >> torch.arange(8, dtype=torch.uint8) & 1
-        return bits.flatten()[: self._tokenizer.vocab_size].bool()
+        mask = bits.flatten()[: self._tokenizer.vocab_size].bool()
+        if self._grammar.lazy and 2 * int(mask.sum()) > len(mask):  # free text, which special tokens may stand in too
+            mask |= _special_tokens(self._tokenizer)
+        return mask
 
     def _error(self, problem: str) -> GrammarError:
         reason = self._matcher.get_error().split("\n")[0]
         return GrammarError(f"{self._grammar.meaning}: {problem} ({reason})")
+
+
+@lru_cache(maxsize=8)
+def _special_tokens(tokenizer: LLTokenizer) -> torch.Tensor:
+    """Which tokens are special, shape (vocabulary,)."""
+    return torch.tensor([tokenizer.is_special_token(token) for token in range(tokenizer.vocab_size)])
