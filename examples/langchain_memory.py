@@ -3,7 +3,7 @@
 python examples/langchain_memory.py
 """
 
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
@@ -12,7 +12,7 @@ from nudging.demo import demo_pair
 
 from langchain_nudging import ChatNudging
 
-QUESTIONS = ["What is the capital of France?", "Which river flows through that city?"]
+QUESTIONS = ["What is the capital of France?", "And of Italy?"]
 
 
 def build_graph(chat: ChatNudging) -> CompiledStateGraph[MessagesState]:
@@ -28,7 +28,7 @@ def main() -> None:
     graph = build_graph(ChatNudging(base_model=base_model, nudging_model=nudging_model, max_tokens=32))
     thread: RunnableConfig = {"configurable": {"thread_id": "1"}}
     for question in QUESTIONS:
-        print(graph.invoke({"messages": [("human", question)]}, thread)["messages"][-1].content)
+        print(graph.invoke({"messages": [HumanMessage(question)]}, thread)["messages"][-1].content)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,9 @@ python examples/langchain_rag.py
 """
 
 from documents import DOCUMENTS, Search
-from langchain_core.callbacks import CallbackManagerForRetrieverRun
-from langchain_core.documents import Document
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
-from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import Runnable, RunnablePassthrough
+from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrough
 from nudging.demo import demo_pair
 
 from langchain_nudging import ChatNudging
@@ -23,23 +20,11 @@ Query: {question}
 Answer: """
 
 
-class BM25Retriever(BaseRetriever):
-    """Any retriever will do; this one runs offline."""
-
-    search: Search
-
-    def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
-        return [Document(page_content=text) for text in self.search.best(query)]
-
-
 def build_chain(chat: ChatNudging) -> Runnable[str, str]:
     prompt = ChatPromptTemplate.from_messages([("system", "You are a helpful assistant."), ("human", PROMPT)])
-    context = BM25Retriever(search=Search(DOCUMENTS)) | join
+    retriever = RunnableLambda(Search(DOCUMENTS).best)  # BM25 runs offline; any retriever will do
+    context = retriever | "\n\n".join
     return {"context": context, "question": RunnablePassthrough()} | prompt | chat | StrOutputParser()
-
-
-def join(documents: list[Document]) -> str:
-    return "\n\n".join(document.page_content for document in documents)
 
 
 def main() -> None:

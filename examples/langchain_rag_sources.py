@@ -8,7 +8,6 @@ from typing import Any
 from documents import DOCUMENTS
 from embeddings import MiniLM
 from langchain_community.vectorstores import FAISS
-from langchain_core.documents import Document
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import Runnable, RunnableParallel, RunnablePassthrough
@@ -24,11 +23,8 @@ def build_chain(chat: ChatNudging) -> Runnable[str, dict[str, Any]]:
     store = FAISS.from_texts(DOCUMENTS, MiniLM(), metadatas=sources)
     found = RunnableParallel(documents=store.as_retriever(search_kwargs={"k": 1}), question=RunnablePassthrough())
     answer = ChatPromptTemplate.from_template(PROMPT) | chat | StrOutputParser()
-    return found | RunnablePassthrough.assign(context=join) | RunnablePassthrough.assign(answer=answer)
-
-
-def join(found: dict[str, list[Document]]) -> str:
-    return "\n\n".join(document.page_content for document in found["documents"])
+    with_context = found | RunnablePassthrough.assign(context=lambda found: found["documents"][0].page_content)
+    return with_context | RunnablePassthrough.assign(answer=answer)
 
 
 def main() -> None:

@@ -11,22 +11,22 @@ from pydantic import BaseModel
 from langchain_nudging import ChatNudging
 
 
-class City(BaseModel):
-    name: str
-    size: Literal["small", "medium", "large"]
+class Item(BaseModel):
+    product: str
+    amount: int
+    unit: Literal["kg", "litre", "piece"]
 
 
-class Country(BaseModel):
-    name: str
-    continent: Literal["Africa", "America", "Asia", "Europe", "Oceania"]
-    cities: list[City]
+class Order(BaseModel):
+    customer: str
+    items: list[Item]
 
 
 def main() -> None:
     base_model, nudging_model = demo_pair()
     chat = ChatNudging(base_model=base_model, nudging_model=nudging_model, max_tokens=96)
-    country = chat.with_structured_output(Country).invoke("Describe France, with two of its cities.")
-    print(repr(country))
+    order = chat.with_structured_output(Order).invoke("Order of Ada: 3 kg of apples, 2 litres of milk")
+    print(repr(order))
 
 
 if __name__ == "__main__":

@@ -11,10 +11,33 @@ ROOT = Path(__file__).parents[1]
 RECIPES = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
 
 
-@pytest.mark.parametrize(
-    ("script", "expected"),
-    [("langchain_chain.py", "Paris"), ("langchain_rag.py", "330"), ("llamaindex_query_engine.py", "330")],
-)
+EXAMPLES = {
+    "langchain_chain.py": "Paris",
+    "langchain_rag.py": "330",
+    "langchain_rag_sources.py": "documents.py, document 2",
+    "langchain_memory.py": "Paris",
+    "langchain_structured.py": "cities=[City(name=",
+    "langgraph_tool_loop.py": "7 degrees",
+    "llamaindex_query_engine.py": "330",
+}
+"""Scripts, and what their output shows to have worked."""
+
+
+def test_every_example_is_short_and_run() -> None:
+    lengths = {path.name: len(path.read_text().splitlines()) for path in (ROOT / "examples").glob("lang*.py")}
+    assert max(lengths.values()) <= 40
+    assert set(lengths) <= {*EXAMPLES, "langchain_agent.py"}
+
+
+@pytest.mark.standard
+def test_an_agent_calls_a_tool_by_its_own_judgement(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("langchain_agent.py", monkeypatch)
+    assert "74" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("script", "expected"), EXAMPLES.items())
 def test_an_example_answers(
     pair: tuple[Path, Path],
     script: str,
@@ -22,9 +45,13 @@ def test_an_example_answers(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    run(script, monkeypatch)
+    assert expected in capsys.readouterr().out
+
+
+def run(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [str(ROOT / "examples"), *sys.path])
     runpy.run_path(str(ROOT / "examples" / script), run_name="__main__")
-    assert expected in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.strip().splitlines()[0])
