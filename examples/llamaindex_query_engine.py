@@ -25,10 +25,8 @@ class BM25Retriever(BaseRetriever):
 
 
 def build_query_engine(llm: NudgingLLM, streaming: bool = False) -> RetrieverQueryEngine:
-    return RetrieverQueryEngine(
-        retriever=BM25Retriever(Search(DOCUMENTS)),
-        response_synthesizer=get_response_synthesizer(llm=llm, streaming=streaming),
-    )
+    synthesizer = get_response_synthesizer(llm=llm, streaming=streaming)
+    return RetrieverQueryEngine(retriever=BM25Retriever(Search(DOCUMENTS)), response_synthesizer=synthesizer)
 
 
 def main() -> None:
