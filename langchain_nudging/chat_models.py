@@ -18,7 +18,7 @@ from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.tools import BaseTool
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from nudging import Answer
-from nudging.tools import check_choice, names
+from nudging.tools import check_choice
 
 from langchain_nudging.identity import Identified
 from langchain_nudging.messages import Chunks, answer_message, conversation
@@ -160,10 +160,10 @@ class ChatNudging(Identified, BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
         options = _options(kwargs)
-        nudger, chunks = self._nudger_for(options), _chunks(options)
+        nudger, chunks = self._nudger_for(options), Chunks()
         with nudger.stream(conversation(messages), stop=stop, **options) as stream:
             for piece in stream:
-                chunk = ChatGenerationChunk(message=chunks.of_piece(piece))
+                chunk = ChatGenerationChunk(message=chunks.of_piece(piece, stream.begun))
                 if run_manager:
                     run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                 yield chunk
@@ -180,10 +180,10 @@ class ChatNudging(Identified, BaseChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         options = _options(kwargs)
-        nudger, chunks = self._nudger_for(options), _chunks(options)
+        nudger, chunks = self._nudger_for(options), Chunks()
         async with nudger.astream(conversation(messages), stop=stop, **options) as stream:
             async for piece in stream:
-                chunk = ChatGenerationChunk(message=chunks.of_piece(piece))
+                chunk = ChatGenerationChunk(message=chunks.of_piece(piece, stream.begun))
                 if run_manager:
                     await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                 yield chunk
@@ -204,12 +204,6 @@ def _options(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     if tools := options.get("tools"):
         options["tools"] = as_tools(tools)
     return options
-
-
-def _chunks(options: Mapping[str, Any]) -> Chunks:
-    tools = options.get("tools") or []
-    choice = check_choice(options.get("tool_choice"), tools)
-    return Chunks([] if choice == "none" else names(tools), forced=choice not in ("auto", "none"))
 
 
 def _result(answer: Answer, model_names: tuple[str, str]) -> ChatResult:

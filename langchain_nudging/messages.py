@@ -17,7 +17,7 @@ from langchain_core.messages import (
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.utils.json import parse_partial_json
 from nudging import Answer, Message, Piece, PromptError
-from nudging.tool_calls import begun_call, certain_content
+from nudging.tool_calls import Begun
 
 from langchain_nudging.metadata import answer_metadata, pieces_metadata
 
@@ -77,30 +77,19 @@ def answer_message(answer: Answer, model_names: tuple[str, str]) -> AIMessage:
 
 
 class Chunks:
-    """An answer in chunks, one for each piece and a last one.
+    """An answer in chunks, one for each piece and a last one. Text that a tool call may begin in is held back."""
 
-    Args:
-        tools: Names of the tools that may be called. Text that a call may begin in is held back.
-        forced: Whether the answer is a call, whose arguments stream as they are written.
-    """
+    def __init__(self) -> None:
+        self._content = ""
+        self._arguments: list[str] = []  # of each call that has begun, as far as they were yielded
 
-    def __init__(self, tools: Sequence[str], forced: bool) -> None:
-        self._tools, self._forced = tools, forced
-        self._text = self._content = self._arguments = ""
-        self._call_id: str | None = None
-
-    def of_piece(self, piece: Piece) -> AIMessageChunk:
-        """What this piece adds."""
-        self._text += piece.text
-        content = ""
-        if not self._tools:
-            content = piece.text
-        elif not self._forced:
-            content = self._rest_of(certain_content(self._text, self._tools))
+    def of_piece(self, piece: Piece, begun: Begun) -> AIMessageChunk:
+        """What this piece adds to what has begun."""
+        content = self._rest_of(begun.content)
         self._content += content
         return AIMessageChunk(
             content=content,
-            tool_call_chunks=list(self._call_chunks()) if self._forced else [],
+            tool_call_chunks=list(self._call_chunks(begun)),
             response_metadata=pieces_metadata([piece]),
         )
 
@@ -108,7 +97,7 @@ class Chunks:
         """What is left, and what is known of the answer as a whole."""
         return AIMessageChunk(
             content=self._rest_of(answer.content),
-            tool_call_chunks=[] if self._call_id else list(_whole_calls(answer)),
+            tool_call_chunks=[] if self._arguments else list(_whole_calls(answer)),
             response_metadata=answer_metadata(answer, model_names),
             usage_metadata=_usage(answer),
             chunk_position="last",
@@ -117,18 +106,17 @@ class Chunks:
     def _rest_of(self, content: str) -> str:
         return content[len(self._content) :] if content.startswith(self._content) else ""
 
-    def _call_chunks(self) -> Iterator[ToolCallChunk]:
-        """The call as far as it has come, less what of it was yielded before."""
-        begun = begun_call(self._text)
-        if begun is None:
-            return
-        name, arguments = begun
-        added, self._arguments = arguments[len(self._arguments) :], arguments
-        if self._call_id is None:
-            self._call_id = _new_id()
-            yield ToolCallChunk(name=name, args=added, id=self._call_id, index=0, type="tool_call_chunk")
-        elif added:
-            yield ToolCallChunk(name=None, args=added, id=None, index=0, type="tool_call_chunk")
+    def _call_chunks(self, begun: Begun) -> Iterator[ToolCallChunk]:
+        """The calls as far as they have come, less what of them was yielded before."""
+        for index, call in enumerate(begun.tool_calls):
+            if index == len(self._arguments):
+                self._arguments.append(call.arguments)
+                yield ToolCallChunk(
+                    name=call.name, args=call.arguments, id=_new_id(), index=index, type="tool_call_chunk"
+                )
+            elif added := call.arguments[len(self._arguments[index]) :]:
+                self._arguments[index] = call.arguments
+                yield ToolCallChunk(name=None, args=added, id=None, index=index, type="tool_call_chunk")
 
 
 def _whole_calls(answer: Answer) -> Iterator[ToolCallChunk]:

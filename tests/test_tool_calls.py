@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from nudging import GrammarError
-from nudging.tool_calls import ToolCall, begun_call, certain_content, read_calls
+from nudging.tool_calls import BegunCall, ToolCall, begun_calls, certain_content, read_calls
 from nudging.tools import check_choice, check_tools
 
 NAMES = ["add", "get_weather"]
@@ -114,12 +114,14 @@ def test_what_is_shown_early_is_never_taken_back(text: str) -> None:
         shown = certain
 
 
-def test_a_forced_call_is_seen_as_it_grows() -> None:
-    text = '{"name": "add", "arguments": {"a": 1, "b": 2}}'
-    seen = [begun_call(text[:end]) for end in range(len(text) + 1)]
-    assert seen[10] is None
-    arguments = [call[1] for call in seen if call]
-    assert arguments[-1] == '{"a": 1, "b": 2}'
+def test_forced_calls_are_seen_as_they_grow() -> None:
+    first, second = '{"name": "add", "arguments": {"a": 1, "b": 2}}', '{"name": "look \\"up\\"", "arguments": {}}'
+    text = f"{first}\n{second}"
+    seen = [list(begun_calls(text[:end])) for end in range(len(text) + 1)]
+    assert seen[10] == []
+    assert [len(calls) for calls in seen] == sorted(len(calls) for calls in seen)
+    assert seen[-1] == [BegunCall("add", '{"a": 1, "b": 2}'), BegunCall('look "up"', "{}")]
+    arguments = [calls[0].arguments for calls in seen if calls]
     assert all(later.startswith(earlier) for earlier, later in pairwise(arguments))
 
 

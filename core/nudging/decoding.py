@@ -9,7 +9,7 @@ from typing_extensions import Self
 from nudging.generation import Answer, Author, FinishReason, ModelUsage, Piece, TokenLogprob, Usage
 from nudging.models.model import Session, in_thread
 from nudging.rule import Ask, Close, Fit, Fitted, More, Rule, Step
-from nudging.tool_calls import Reading
+from nudging.tool_calls import Begun, Reading
 
 Sessions: TypeAlias = Mapping[Author, Session]
 
@@ -22,12 +22,14 @@ class Manner:
         hints: Whether the base model is told what may come next.
         complete: What completes the beginning of an answer that a grammar holds; None where nothing does.
         read: The tool calls in an answer, if tools were given.
+        read_begun: The same of an unfinished one.
         logprobs: Whether the base model scores the answer.
     """
 
     hints: bool = True
     complete: Callable[[str], str | None] | None = None
     read: Callable[[str], Reading] | None = None
+    read_begun: Callable[[str], Begun] = Begun
     logprobs: bool = False
 
 
@@ -54,6 +56,11 @@ class _Stream:
             reading=self._manner.read(self._text) if self._manner.read else None,
             logprobs=self._logprobs,
         )
+
+    @property
+    def begun(self) -> Begun:
+        """What of the answer so far may be shown: of its tool calls and of its content, which a call may begin in."""
+        return self._manner.read_begun(self._text)
 
     @property
     def _text(self) -> str:

@@ -1,6 +1,7 @@
 """The engine: two models and the settings, ready to answer."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from nudging.prompts import Prompt, Prompts, render_prompts
 from nudging.question import Options, Question
 from nudging.rule import Rule, nudge
 from nudging.settings import DTYPES, Settings
-from nudging.tool_calls import Reading, read_calls
+from nudging.tool_calls import Begun, Reading, begun_calls, certain_content, read_calls
 from nudging.tools import names
 
 ModelName = str | Path | Model
@@ -239,12 +240,19 @@ class Nudger:
             complete = Closing(question.grammar).after
         if question.tools:
             read = partial(self._read, question)
-        return Manner(self.hints, complete, read, question.settings.logprobs)
+        return Manner(self.hints, complete, read, partial(_read_begun, question), question.settings.logprobs)
 
     def _read(self, question: Question, text: str) -> Reading:
         """The tool calls in an answer: as the nudging model's own parser has it, or as models of today write them."""
         own = self.nudging_model.read_calls(text, self._rendered(question).nudging, question.tools)
-        return own or read_calls(text, names(question.tools))
+        reading = own or read_calls(text, names(question.tools))
+        return replace(reading, tool_calls=reading.tool_calls[: question.most_calls])
+
+
+def _read_begun(question: Question, text: str) -> Begun:
+    if question.tools and question.is_constrained:
+        return Begun("", tuple(begun_calls(text)))
+    return Begun(certain_content(text, names(question.tools)) if question.tools else text)
 
 
 def _rule(question: Question) -> Rule:

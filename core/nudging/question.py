@@ -24,6 +24,8 @@ class Options(TypedDict, total=False):
     - `regex`: The answer matches this regular expression, from end to end.
     - `tools`: What the models may call, as OpenAI describes functions.
     - `tool_choice`: "auto" (the default), "none", "required" (or "any"), or the name of the tool that must be called.
+    - `parallel_tool_calls`: Whether an answer may have several calls. Left out, it has as many as the models like, but
+      exactly one where a tool must be called.
 
     A grammar (a schema, a regex, a tool that must be called) says by itself where the answer ends: stop strings do not.
     """
@@ -40,6 +42,7 @@ class Options(TypedDict, total=False):
     regex: str | None
     tools: Sequence[Tool] | None
     tool_choice: ToolChoice | bool | None
+    parallel_tool_calls: bool | None
 
 
 @dataclass(frozen=True)
@@ -51,12 +54,14 @@ class Question:
         settings: With a seed, if tokens are drawn.
         grammar: What the answer may be, if it is held to something.
         tools: What may be called.
+        most_calls: How many of them an answer has at the most; None for any number.
     """
 
     prompt: Prompts | list[Message]
     settings: Settings
     grammar: Grammar | None = None
     tools: Sequence[dict[str, Any]] = ()
+    most_calls: int | None = None
 
     @classmethod
     def checked(
@@ -68,6 +73,7 @@ class Question:
         regex: str | None = None,
         tools: Sequence[Tool] | None = None,
         tool_choice: ToolChoice | bool | None = None,
+        parallel_tool_calls: bool | None = None,
         **overrides: Any,
     ) -> "Question":
         """A question that can be answered, as far as can be told without a model.
@@ -90,8 +96,11 @@ class Question:
             return cls(checked, settings, Grammar.of_schema(schema))
         if regex is not None:
             return cls(checked, settings, Grammar.of_regex(regex))
-        grammar = begun_calls_grammar(known) if choice in ("auto", "none") else call_grammar(known, choice)
-        return cls(checked, settings, grammar, known)
+        if choice in ("auto", "none"):
+            grammar = begun_calls_grammar(known)
+        else:
+            grammar = call_grammar(known, choice, parallel=bool(parallel_tool_calls))
+        return cls(checked, settings, grammar, known, 1 if parallel_tool_calls is False else None)
 
     @property
     def is_constrained(self) -> bool:

@@ -7,8 +7,7 @@ kept as an invalid one; everything else is content.
 
 import json
 import re
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +46,27 @@ class InvalidToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class BegunCall:
+    """A call that is being written.
+
+    Args:
+        name: Of the tool.
+        arguments: JSON, as far as it has come.
+    """
+
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What of an unfinished answer may be shown already: its content, and the calls in it."""
+
+    content: str
+    tool_calls: tuple[BegunCall, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """An answer, read: its content, and the calls in it."""
 
@@ -82,16 +102,16 @@ def certain_content(text: str, names: Sequence[str]) -> str:
     return text[: min([*openings, *partial], default=len(text))].rstrip()  # the space before a call goes with it
 
 
-def begun_call(text: str) -> tuple[str, str] | None:
-    """Name and arguments (JSON as far as it has come) of a call that must be made, as its grammar has it written."""
-    begun = _BEGUN.match(text)
-    if begun is None:
-        return None
-    name, arguments = json.loads(begun[1]), begun[2]
-    with suppress(ValueError):  # not complete yet; once it is, what follows closes the call
-        _, end = json.JSONDecoder().raw_decode(arguments)
-        arguments = arguments[:end]
-    return name, arguments
+def begun_calls(text: str) -> Iterator[BegunCall]:
+    """The calls in an unfinished text of nothing but calls, which their grammar has written as this expects."""
+    while begun := _BEGUN.match(text):
+        name, text = json.loads(begun[1]), begun[2]
+        try:
+            _, end = json.JSONDecoder().raw_decode(text)
+        except ValueError:  # not complete yet
+            end = len(text)
+        yield BegunCall(name, text[:end])
+        text = text[end:].removeprefix("}").lstrip()
 
 
 def _reading(content: str, calls: Sequence[ToolCall | InvalidToolCall]) -> Reading:

@@ -53,16 +53,19 @@ def names(tools: Sequence[Tool]) -> list[str]:
     return [tool["function"]["name"] for tool in tools]
 
 
-def call_grammar(tools: Sequence[Tool], choice: str) -> Grammar:
-    """One call of any of these tools, or of the chosen one, with arguments that its schema permits."""
+def call_grammar(tools: Sequence[Tool], choice: str, *, parallel: bool) -> Grammar:
+    """A call of any of these tools, or of the chosen one, with arguments that its schema permits.
+
+    With `parallel`, more may follow, each on a line.
+    """
     callable_tools = [tool["function"] for tool in tools if choice in ("required", tool["function"]["name"])]
     calls = [f"call{number}" for number, _ in enumerate(callable_tools)]
-    rules = [f"start: {' | '.join(calls)}"]
+    rules = ['start: call ("\\n" call)*' if parallel else "start: call", f"call: {' | '.join(calls)}"]
     for call, function in zip(calls, callable_tools, strict=True):
         opening = json.dumps(f'{{"name": {json.dumps(function["name"])}, "arguments": ')
         rules.append(f'{call}: {opening} {call}_arguments "}}"')
         rules.append(f"{call}_arguments: %json {json.dumps(guided(function['parameters']))}")
-    meaning = f"a call of {' or '.join(function['name'] for function in callable_tools)}"
+    meaning = f"{'calls' if parallel else 'a call'} of {' or '.join(function['name'] for function in callable_tools)}"
     return Grammar.of_lark("\n".join(rules), meaning)
 
 
