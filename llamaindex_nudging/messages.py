@@ -1,7 +1,6 @@
 """LlamaIndex messages and tools -> what the engine takes."""
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from llama_index.core.base.llms.types import (
@@ -52,7 +51,7 @@ def _turn(message: ChatMessage, where: str) -> Message:
     for key in ("tool_call_id", "name"):
         if value := message.additional_kwargs.get(key):
             turn[key] = value
-    if calls := list(_calls(message)):
+    if calls := _calls(message):
         turn["tool_calls"] = calls
     return turn
 
@@ -67,17 +66,15 @@ def _content(message: ChatMessage, where: str) -> str:
     return message.content or ""
 
 
-def _calls(message: ChatMessage) -> Iterator[dict[str, Any]]:
+def _calls(message: ChatMessage) -> list[Any]:
     """The calls that a message makes: its blocks, or, as older ones have them, OpenAI's in its `additional_kwargs`."""
-    for block in message.blocks:
-        if isinstance(block, ToolCallBlock):
-            yield _call(block.tool_call_id, block.tool_name, block.tool_kwargs)
-    for call in message.additional_kwargs.get("tool_calls") or ():
-        if isinstance(call, Mapping) and isinstance(function := call.get("function"), Mapping):
-            yield _call(call.get("id"), function["name"], function["arguments"])
-
-
-def _call(id_: str | None, name: str, arguments: str | Mapping[str, Any]) -> dict[str, Any]:
-    if isinstance(arguments, str):
-        arguments = json.loads(arguments or "{}")
-    return {"id": id_, "type": "function", "function": {"name": name, "arguments": arguments}}
+    blocks = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
+    calls = [
+        {
+            "id": block.tool_call_id,
+            "type": "function",
+            "function": {"name": block.tool_name, "arguments": block.tool_kwargs},
+        }
+        for block in blocks
+    ]
+    return calls or list(message.additional_kwargs.get("tool_calls") or ())

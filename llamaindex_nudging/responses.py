@@ -1,5 +1,6 @@
 """Answers -> LlamaIndex responses, whole and as they grow."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
@@ -56,6 +57,8 @@ class Responses:
             ToolCallBlock(tool_call_id=id_, tool_name=name, tool_kwargs=arguments)
             for id_, (name, arguments) in zip(self._call_ids, calls, strict=False)
         ]
+        if blocks:  # where LlamaIndex's programs look for them
+            additional = additional | {"tool_calls": [_openai_call(block) for block in blocks]}
         message = ChatMessage(
             role=MessageRole.ASSISTANT, blocks=[TextBlock(text=content), *blocks], additional_kwargs=additional
         )
@@ -103,6 +106,11 @@ def _additional(answer: Answer) -> dict[str, Any]:
         "pieces": [{"text": piece.text, "author": piece.author} for piece in answer.pieces],
         **({"invalid_tool_calls": invalid} if invalid else {}),
     }
+
+
+def _openai_call(call: ToolCallBlock) -> dict[str, Any]:
+    function = {"name": call.tool_name, "arguments": json.dumps(call.tool_kwargs, ensure_ascii=False)}
+    return {"id": call.tool_call_id, "type": "function", "function": function}
 
 
 def _logprob(token: str, logprob: float) -> LogProb:

@@ -24,8 +24,8 @@ class Options(TypedDict, total=False):
     - `regex`: The answer matches this regular expression, from end to end.
     - `tools`: What the models may call, as OpenAI describes functions.
     - `tool_choice`: "auto" (the default), "none", "required" (or "any"), or the name of the tool that must be called.
-    - `parallel_tool_calls`: Whether an answer may have several calls. Left out, it has as many as the models like, but
-      exactly one where a tool must be called.
+    - `parallel_tool_calls`: Whether an answer may have several calls. Left out, it has as many as the models like with
+      "auto", and one with "required". Where a tool is named, it is called once.
 
     A grammar (a schema, a regex, a tool that must be called) says by itself where the answer ends: stop strings do not.
     """
@@ -99,7 +99,7 @@ class Question:
         if choice in ("auto", "none"):
             grammar = begun_calls_grammar(known)
         else:
-            grammar = call_grammar(known, choice, parallel=bool(parallel_tool_calls))
+            grammar = call_grammar(known, choice, parallel=bool(parallel_tool_calls) and choice == "required")
         return cls(checked, settings, grammar, known, 1 if parallel_tool_calls is False else None)
 
     @property
