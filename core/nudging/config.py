@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
 from nudging.models import Model
 from nudging.nudger import Nudger
@@ -36,6 +36,11 @@ class NudgerConfig(BaseModel):
     dtype: Literal["float32", "bfloat16", "float16"] | None = Field(default=None, description="Of both models")
     device: str | None = Field(default=None, description="Where both models run, as torch names it")
     device_map: str | dict[str, Any] | None = Field(default=None, description="As in from_pretrained, not with device")
+
+    @field_serializer("base_model", "nudging_model")
+    def _model_name(self, model: str | Path | Model) -> str:
+        """Weights are not written down: a model is what it is loaded from."""
+        return model.name if isinstance(model, Model) else str(model)
 
     @property
     def nudger(self) -> Nudger:

@@ -1,15 +1,20 @@
 """A nudged model in LlamaIndex: every way to call it gives what the engine gives, and says who wrote what."""
 
+import asyncio
+import json
+import pickle
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import sleep
 from typing import Any
 
 import pytest
+from llama_index.core import Settings
 from llama_index.core.base.llms.types import ChatMessage, ImageBlock, MessageRole, TextBlock
-from llama_index.core.callbacks import CallbackManager, TokenCountingHandler
-from llama_index.core.instrumentation import get_dispatcher
-from llama_index.core.instrumentation.event_handlers import BaseEventHandler
-from llama_index.core.instrumentation.events.llm import LLMChatEndEvent, LLMCompletionEndEvent
 from llama_index.core.prompts import PromptTemplate
-from nudging import Nudger, PromptError, ScriptedModel, SettingsError, Step
+from llama_index.core.tools import FunctionTool
+from nudging import ContextLengthError, Nudger, PromptError, ScriptedModel, SettingsError, Step
 from pydantic import ValidationError
 
 from llamaindex_nudging import NudgingLLM
@@ -91,36 +96,12 @@ def test_templates_go_through_the_chat() -> None:
     assert "".join(llm.stream(PromptTemplate("Greet {name}"), name="me")) == TEXT
 
 
-def test_every_call_is_one_event_and_counted_once() -> None:
-    ends: list[Any] = []
-
-    class Ends(BaseEventHandler):
-        def handle(self, event: Any, **_: Any) -> None:
-            if isinstance(event, LLMChatEndEvent | LLMCompletionEndEvent):
-                ends.append(event)
-
-    dispatcher = get_dispatcher()
-    handler = Ends()
-    dispatcher.add_event_handler(handler)
-    try:
-        counter = TokenCountingHandler(tokenizer=str.split)
-        counted = NudgingLLM(**FIELDS, callback_manager=CallbackManager([counter]))
-        counted.chat(HI)
-        counted.complete("Hi")
-        list(counted.stream_chat(HI))
-        list(counted.stream_complete("Hi"))
-    finally:
-        dispatcher.event_handlers.remove(handler)
-    assert len(ends) == 4
-    assert len(counter.llm_token_counts) == 4
-    assert {count.completion_token_count for count in counter.llm_token_counts} == {EXPECTED.usage.completion_tokens}
-
-
 def test_the_metadata_is_that_of_the_models() -> None:
     metadata = NudgingLLM(**FIELDS, max_tokens=99).metadata
     assert metadata.context_window == 1000
     assert metadata.num_output == 99
     assert metadata.is_chat_model
+    assert metadata.is_function_calling_model
     assert metadata.model_name == "greeter + greeter"
 
 
@@ -169,3 +150,144 @@ def test_an_exception_inside_a_stream_reaches_the_caller() -> None:
     broken = NudgingLLM(base_model=MODEL, nudging_model=ScriptedModel(fails))
     with pytest.raises(RuntimeError, match="the server is gone"):
         list(broken.stream_chat(HI))
+
+
+def test_a_prompt_that_does_not_fit_is_refused() -> None:
+    long = [ChatMessage(role="user", content="word " * 1200)]
+    with pytest.raises(ContextLengthError):
+        llm.chat(long)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_what_the_base_model_thought_can_be_asked_for(streaming: bool) -> None:
+    response = list(llm.stream_chat(HI, logprobs=True))[-1] if streaming else llm.chat(HI, logprobs=True)
+    assert response.logprobs
+    assert "".join(token.token for (token,) in response.logprobs) == TEXT
+    assert llm.complete("Hi", logprobs=True).logprobs == response.logprobs
+    assert llm.chat(HI).logprobs is None
+
+
+def test_an_answer_can_be_held_to_a_schema_or_a_pattern() -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    assert isinstance(json.loads(llm.complete("Hi", schema=schema).text)["a"], int)
+    assert llm.complete("Hi", regex="Why, (no|yes)").text in {"Why, no", "Why, yes"}
+
+
+def test_the_tokenizer_is_the_base_models(pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    real = NudgingLLM(base_model=pair[0], nudging_model=pair[1])
+    tokens = real.tokenizer("The sky is blue.")
+    assert len(tokens) == 5
+    assert all(isinstance(token, int) for token in tokens)
+    monkeypatch.setattr(Settings, "_tokenizer", None)
+    Settings.tokenizer = real.tokenizer
+    assert Settings.tokenizer("The sky is blue.") == tokens
+    assert real.metadata.context_window == 8192  # SmolLM2's
+
+
+def test_it_can_be_written_down_and_read_back(tmp_path: Path) -> None:
+    known = NudgingLLM(base_model=tmp_path / "base", nudging_model="small", threshold=0.3, stop=["x"])
+    for again in [
+        NudgingLLM.from_dict(known.to_dict()),
+        NudgingLLM.from_json(known.to_json()),
+        pickle.loads(pickle.dumps(known)),  # noqa: S301
+    ]:
+        assert again.to_dict() == known.to_dict()
+        assert again.nudger.settings == known.nudger.settings
+    assert pickle.loads(pickle.dumps(llm)).complete("Hi").text == TEXT  # noqa: S301
+
+
+def test_no_secret_is_kept() -> None:
+    key = "sk-not-to-be-seen"
+    given: Any = {"api_key": key, "timeout": 3, "max_retries": 2, "streaming": True, "temperature": 0.0}
+    known = NudgingLLM(**FIELDS, **given)
+    shown = [repr(known), str(known.to_dict()), known.to_json(), str(known.to_payload()), str(pickle.dumps(known))]
+    assert not any(key in text for text in shown)
+
+
+def test_to_make_one_is_light(tmp_path: Path) -> None:
+    NudgingLLM(base_model=tmp_path / "not there", nudging_model="nor here")
+
+
+def test_threads_may_share_one() -> None:
+    with ThreadPoolExecutor(8) as threads:
+        assert {response.text for response in threads.map(llm.complete, ["Hi"] * 16)} == {TEXT}
+
+
+class Slow:
+    """A nudging model that takes its time, and what it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def __call__(self, prompt: str, text: str) -> list[Step]:
+        self.asked.append(text)
+        sleep(0.03)
+        return [Step(" a", 1.0), Step(" b", 1.0), Step(f" {len(self.asked)}", 1.0)]
+
+    @property
+    def llm(self) -> NudgingLLM:
+        return NudgingLLM(base_model=ScriptedModel("", probability=0), nudging_model=ScriptedModel(self), max_tokens=12)
+
+
+def say(words: str) -> str:
+    """Say it."""
+    return words
+
+
+TOOL = FunctionTool.from_defaults(say)
+
+
+async def streamed(stream: Any) -> list[Any]:
+    return [response async for response in await stream]
+
+
+ASYNC: dict[str, Callable[[NudgingLLM], Any]] = {
+    "achat": lambda llm: llm.achat(HI),
+    "acomplete": lambda llm: llm.acomplete("Hi"),
+    "astream_chat": lambda llm: streamed(llm.astream_chat(HI)),
+    "astream_complete": lambda llm: streamed(llm.astream_complete("Hi")),
+    "achat_with_tools": lambda llm: llm.achat_with_tools([TOOL], "Hi"),
+    "astream_chat_with_tools": lambda llm: streamed(llm.astream_chat_with_tools([TOOL], "Hi")),
+    "apredict": lambda llm: llm.apredict(PromptTemplate("Hi")),
+    "apredict_and_call": lambda llm: llm.apredict_and_call([TOOL], "Hi", error_on_no_tool_call=False),
+}
+
+
+@pytest.mark.parametrize("way", ASYNC)
+async def test_the_event_loop_keeps_ticking(way: str) -> None:
+    slow, ticks = Slow(), 0
+    task = asyncio.ensure_future(ASYNC[way](slow.llm))
+    while not task.done():
+        await asyncio.sleep(0.002)
+        ticks += 1
+    await task
+    assert len(slow.asked) >= 3
+    assert ticks >= 2 * len(slow.asked)
+
+
+@pytest.mark.parametrize("way", ASYNC)
+async def test_a_cancelled_call_stops_the_models(way: str) -> None:
+    slow = Slow()
+    task = asyncio.ensure_future(ASYNC[way](slow.llm))
+    while len(slow.asked) < 2:  # noqa: ASYNC110 (threads fill it)
+        await asyncio.sleep(0.002)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.sleep(0.05)
+    before = len(slow.asked)
+    await asyncio.sleep(0.1)
+    assert len(slow.asked) == before
+
+
+async def test_a_closed_stream_stops_the_models() -> None:
+    slow = Slow()
+    stream = slow.llm.stream_chat(HI)
+    next(stream)
+    stream.close()
+    asynchronous: AsyncIterator[Any] = await slow.llm.astream_complete("Hi")
+    await anext(asynchronous)
+    await asynchronous.aclose()  # type: ignore[attr-defined]
+    before = len(slow.asked)
+    await asyncio.sleep(0.1)
+    assert len(slow.asked) == before

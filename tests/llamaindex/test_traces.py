@@ -1,0 +1,171 @@
+"""What those who watch a nudged model in LlamaIndex see: every call once, with the right numbers, and no more."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from llama_index.core import Settings
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.callbacks import CallbackManager, CBEventType, LlamaDebugHandler, TokenCountingHandler
+from llama_index.core.instrumentation import get_dispatcher
+from llama_index.core.instrumentation.event_handlers import BaseEventHandler
+from llama_index.core.prompts import PromptTemplate
+from llama_index.core.tools import FunctionTool
+from nudging import Nudger, ScriptedModel
+from openinference.instrumentation.llama_index import LlamaIndexInstrumentor
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from pydantic import BaseModel
+
+from llamaindex_nudging import NudgingLLM
+
+TEXT = "Why, hello there! How can I help you today? There is much that I know, and more that I do not."
+MODEL = ScriptedModel(TEXT, name="greeter")
+FIELDS: dict[str, Any] = {"base_model": MODEL, "nudging_model": MODEL}
+USAGE = Nudger(**FIELDS).generate("Hi").usage
+HI = [ChatMessage(role="user", content="Hi")]
+Ask = Callable[[NudgingLLM], Any]
+
+
+async def _all(stream: Any) -> None:
+    async for _ in await stream:
+        pass
+
+
+WAYS: dict[str, Callable[[NudgingLLM], Any]] = {
+    "chat": lambda llm: llm.chat(HI),
+    "complete": lambda llm: llm.complete("Hi"),
+    "stream_chat": lambda llm: list(llm.stream_chat(HI)),
+    "stream_complete": lambda llm: list(llm.stream_complete("Hi")),
+    "achat": lambda llm: llm.achat(HI),
+    "acomplete": lambda llm: llm.acomplete("Hi"),
+    "astream_chat": lambda llm: _all(llm.astream_chat(HI)),
+    "astream_complete": lambda llm: _all(llm.astream_complete("Hi")),
+}
+"""The eight ways to ask."""
+
+
+async def ask(way: str, llm: NudgingLLM) -> None:
+    if (asking := WAYS[way](llm)) is not None and way.startswith("a"):
+        await asking
+
+
+@pytest.fixture
+def events() -> Iterator[list[Any]]:
+    seen: list[Any] = []
+
+    class Recorder(BaseEventHandler):
+        def handle(self, event: Any, **_: Any) -> None:
+            seen.append(event)
+
+    recorder = Recorder()
+    get_dispatcher().add_event_handler(recorder)
+    yield seen
+    get_dispatcher().event_handlers.remove(recorder)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_every_call_is_one_event_of_each_kind(way: str, events: list[Any]) -> None:
+    await ask(way, NudgingLLM(**FIELDS))
+    kind = "LLMChat" if "chat" in way else "LLMCompletion"
+    names = [event.class_name() for event in events]
+    assert names[0] == f"{kind}StartEvent"
+    assert names[-1] == f"{kind}EndEvent"
+    assert len([name for name in names if "InProgress" not in name]) == 2
+    assert ("LLMChatInProgressEvent" in names) == (way in ("stream_chat", "astream_chat"))
+    assert events[-1].response.raw["usage"]["completion_tokens"] == USAGE.completion_tokens
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_tokens_are_counted_once(way: str) -> None:
+    counter, debug = TokenCountingHandler(tokenizer=str.split), LlamaDebugHandler(print_trace_on_end=False)
+    await ask(way, NudgingLLM(**FIELDS, callback_manager=CallbackManager([counter, debug])))
+    (count,) = counter.llm_token_counts
+    assert count.prompt_token_count == USAGE.prompt_tokens
+    assert count.completion_token_count == USAGE.completion_tokens
+    assert len(debug.get_event_pairs(CBEventType.LLM)) == 1
+
+
+def test_a_prediction_and_a_tool_call_are_counted_once() -> None:
+    class Reply(BaseModel):
+        words: str
+
+    def add(a: int, b: int) -> int:
+        """Add."""
+        return a + b
+
+    model = ScriptedModel('{"name": "add", "arguments": {"a": 1, "b": 2}}')
+    counter = TokenCountingHandler(tokenizer=str.split)
+    llm = NudgingLLM(base_model=model, nudging_model=model, callback_manager=CallbackManager([counter]))
+    llm.predict(PromptTemplate("Hi"))
+    llm.structured_predict(Reply, PromptTemplate("Hi"))
+    llm.as_structured_llm(Reply).chat(HI)
+    llm.predict_and_call([FunctionTool.from_defaults(add)], "1 + 2?", tool_required=True)
+    assert len(counter.llm_token_counts) == 4
+    assert all(count.completion_token_count > 0 for count in counter.llm_token_counts)
+
+
+def test_the_global_handlers_see_the_global_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_llm", "_callback_manager", "_tokenizer"):
+        monkeypatch.setattr(Settings, name, None)
+    counter = TokenCountingHandler(tokenizer=str.split)
+    Settings.callback_manager = CallbackManager([counter])
+    Settings.llm = NudgingLLM(**FIELDS)
+    assert Settings.llm.complete("Hi").text == TEXT
+    assert counter.completion_llm_token_count == USAGE.completion_tokens
+
+
+@pytest.fixture
+def spans() -> Iterator[InMemorySpanExporter]:
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    instrumentor = LlamaIndexInstrumentor()
+    instrumentor.instrument(tracer_provider=provider)
+    yield exporter
+    instrumentor.uninstrument()
+
+
+def seen(exporter: InMemorySpanExporter) -> tuple[ReadableSpan, dict[str, Any]]:
+    (span,) = exporter.get_finished_spans()
+    return span, dict(span.attributes or {})
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_openinference_sees_one_span_with_the_right_numbers(way: str, spans: InMemorySpanExporter) -> None:
+    await ask(way, NudgingLLM(**FIELDS))
+    span, attributes = seen(spans)
+    assert span.name == f"NudgingLLM.{way}"
+    assert attributes["openinference.span.kind"] == "LLM"
+    assert attributes["llm.model_name"] == "greeter + greeter"
+    assert attributes["llm.token_count.prompt"] == USAGE.prompt_tokens
+    assert attributes["llm.token_count.completion"] == USAGE.completion_tokens
+    assert attributes["llm.token_count.total"] == USAGE.total_tokens
+    assert "Hi" in str(attributes["input.value"])
+    assert TEXT in str(attributes["output.value"])
+
+
+def test_openinference_sees_tool_calls(spans: InMemorySpanExporter) -> None:
+    def add(a: int, b: int) -> int:
+        """Add two numbers."""
+        return a + b
+
+    model = ScriptedModel('{"name": "add", "arguments": {"a": 1, "b": 2}}')
+    llm = NudgingLLM(base_model=model, nudging_model=model)
+    llm.chat(HI, tools=[FunctionTool.from_defaults(add)], tool_choice="required")
+    _, attributes = seen(spans)
+    call = "llm.output_messages.0.message.tool_calls.0.tool_call.function"
+    assert attributes[f"{call}.name"] == "add"
+    assert json.loads(attributes[f"{call}.arguments"]) == {"a": 1, "b": 2}
+
+
+def test_an_error_ends_its_span(spans: InMemorySpanExporter) -> None:
+    def fails(prompt: str, text: str) -> Any:
+        raise RuntimeError("the server is gone")
+
+    broken = NudgingLLM(base_model=MODEL, nudging_model=ScriptedModel(fails))
+    with pytest.raises(RuntimeError, match="the server is gone"):
+        list(broken.stream_chat(HI))
+    span, _ = seen(spans)
+    assert not span.status.is_ok
