@@ -19,21 +19,32 @@ EXAMPLES = {
     "langchain_structured.py": "Order(customer='Ada', items=[Item(product='Apple', amount=3, unit='kg')",
     "langgraph_tool_loop.py": "7 degrees",
     "llamaindex_query_engine.py": "330",
+    "llamaindex_chat_engine.py": "Paris",
+    "llamaindex_structured.py": "name='Ada Lovelace' nights=3 room='double'",
+    "llamaindex_sub_questions.py": "80",
+    "llamaindex_react_agent.py": "74",
 }
 """Scripts, and what their output shows to have worked."""
+
+AGENTS = "langchain_agent.py", "llamaindex_agent.py"
+"""Those that need a nudging model that knows tools."""
+
+SHARED = "documents.py", "embeddings.py", "llamaindex_index.py"
+"""What the scripts import."""
 
 
 def test_every_example_is_short_and_run() -> None:
     lengths = {path.name: len(path.read_text().splitlines()) for path in (ROOT / "examples").glob("*.py")}
     assert max(lengths.values()) <= 40
-    assert set(lengths) == {*EXAMPLES, "langchain_agent.py", "documents.py", "embeddings.py"}
+    assert set(lengths) == {*EXAMPLES, *AGENTS, *SHARED}
 
 
 @pytest.mark.standard
+@pytest.mark.parametrize("script", AGENTS)
 def test_an_agent_calls_a_tool_by_its_own_judgement(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    script: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run("langchain_agent.py", monkeypatch)
+    run(script, monkeypatch)
     assert "74" in capsys.readouterr().out
 
 
