@@ -44,13 +44,10 @@ def described(tools: Sequence[BaseTool | Tool]) -> list[Tool]:
 
 
 def _turn(message: ChatMessage, where: str) -> Message:
-    turn: dict[str, Any] = {
-        "role": ROLES.get(message.role, message.role.value),
-        "content": _content(message, where),
-    }
-    for key in ("tool_call_id", "name"):
-        if value := message.additional_kwargs.get(key):
-            turn[key] = value
+    role = ROLES.get(message.role, message.role.value)
+    turn: dict[str, Any] = {"role": role, "content": _content(message, where)}
+    if role == "tool":
+        turn |= {key: value for key in ("tool_call_id", "name") if (value := message.additional_kwargs.get(key))}
     if calls := _calls(message):
         turn["tool_calls"] = calls
     return turn

@@ -178,6 +178,7 @@ def test_tools_and_what_they_answered_reach_both_models() -> None:
     called = ToolCallBlock(tool_call_id="x", tool_name="add", tool_kwargs={"a": 1, "b": 2})
     older = {"id": "x", "type": "function", "function": {"name": "add", "arguments": '{"a": 1, "b": 2}'}}
     answered = ChatMessage(role="tool", content="three", additional_kwargs={"tool_call_id": "x"})
+    handed_on = ChatMessage(role="assistant", content="three", additional_kwargs={"tool_call_id": "x"})  # by an agent
     asked = ChatMessage(role="user", content="1 + 2?")
     for assistant in [
         ChatMessage(role="assistant", blocks=[ThinkingBlock(content="hm"), called]),
@@ -185,7 +186,7 @@ def test_tools_and_what_they_answered_reach_both_models() -> None:
         ChatMessage(role="assistant", content="", additional_kwargs={"tool_calls": [older]}),
     ]:
         seen.clear()
-        llm.chat_with_tools([ADD], chat_history=[asked, assistant, answered])
+        llm.chat_with_tools([ADD], "And 2 + 2?", chat_history=[asked, assistant, answered, handed_on])
         assert all(part in seen[0] for part in ("Add two numbers.", '"a": 1', "<tool_response>\nthree"))
         assert "hm" not in seen[0]
 
