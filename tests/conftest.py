@@ -5,8 +5,10 @@ from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+import llama_index.core
 import pytest
 from hypothesis import settings
+from llama_index.core import Settings
 from nudging import Nudger
 from nudging.demo import demo_pair
 from tiny import tiny_gemma, tiny_llama
@@ -41,3 +43,11 @@ def tiny_nudging(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny(tiny_base: Path, tiny_nudging: Path) -> Nudger:
     """Tiny random models, their caches shared by all tests that use them."""
     return Nudger(base_model=tiny_base, nudging_model=tiny_nudging, threshold=0.3, max_tokens=40)
+
+
+@pytest.fixture
+def own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LlamaIndex's global settings as they are in a new process, for this test alone."""
+    for name in ("_llm", "_embed_model", "_callback_manager"):
+        monkeypatch.setattr(Settings, name, None)
+    monkeypatch.setattr(llama_index.core, "global_tokenizer", None)

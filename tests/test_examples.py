@@ -1,4 +1,4 @@
-"""The examples and the README's recipes answer, on the real pair, offline."""
+"""The examples, the README's recipes and what the docs show answer, on the real pair, offline."""
 
 import re
 import runpy
@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-RECIPES = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+DOCS = "docs/langchain.md", "docs/llamaindex.md"
+
+
+def code(path: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / path).read_text(), flags=re.DOTALL)
+
+
+RECIPES = [*code("README.md"), *("# " + path + "\n" + "\n".join(code(path)) for path in DOCS)]
 
 
 EXAMPLES = {
@@ -66,10 +73,11 @@ def run(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.strip().splitlines()[0])
-def test_a_recipe_of_the_readme_runs(pair: tuple[Path, Path], recipe: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("own_settings")
+def test_a_recipe_runs(pair: tuple[Path, Path], recipe: str, capsys: pytest.CaptureFixture[str]) -> None:
     here = recipe.replace("google/gemma-3-270m", str(pair[0])).replace(
         "HuggingFaceTB/SmolLM2-135M-Instruct", str(pair[1])
     )
     assert here != recipe, "a recipe names the models of the demo pair"
-    exec(compile(here, "README.md", "exec"), {"__name__": "recipe"})  # noqa: S102
+    exec(compile(here, "recipe", "exec"), {"__name__": "recipe"})  # noqa: S102
     assert capsys.readouterr().out.strip()

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib import import_module
 
 import nudging
 import pytest
@@ -51,6 +52,10 @@ def test_all_that_is_exported_exists_and_is_sorted(package: object) -> None:
     names = package.__all__  # type: ignore[attr-defined]
     assert sorted(names) == names
     assert all(hasattr(package, name) for name in names)
+
+
+def test_llamaindex_finds_the_model_where_its_integrations_are() -> None:
+    assert import_module("llama_index.llms.nudging").NudgingLLM is llamaindex_nudging.NudgingLLM
 
 
 def test_every_error_is_a_nudging_error_and_drawn_in_the_tree() -> None:

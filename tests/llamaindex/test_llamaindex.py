@@ -173,12 +173,12 @@ def test_an_answer_can_be_held_to_a_schema_or_a_pattern() -> None:
     assert llm.complete("Hi", regex="Why, (no|yes)").text in {"Why, no", "Why, yes"}
 
 
-def test_the_tokenizer_is_the_base_models(pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("own_settings")
+def test_the_tokenizer_is_the_base_models(pair: tuple[Path, Path]) -> None:
     real = NudgingLLM(base_model=pair[0], nudging_model=pair[1])
     tokens = real.tokenizer("The sky is blue.")
     assert len(tokens) == 5
     assert all(isinstance(token, int) for token in tokens)
-    monkeypatch.setattr(Settings, "_tokenizer", None)
     Settings.tokenizer = real.tokenizer
     assert Settings.tokenizer("The sky is blue.") == tokens
     assert real.metadata.context_window == 8192  # SmolLM2's

@@ -107,9 +107,8 @@ def test_a_prediction_and_a_tool_call_are_counted_once() -> None:
     assert all(count.completion_token_count > 0 for count in counter.llm_token_counts)
 
 
-def test_the_global_handlers_see_the_global_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("_llm", "_callback_manager", "_tokenizer"):
-        monkeypatch.setattr(Settings, name, None)
+@pytest.mark.usefixtures("own_settings")
+def test_the_global_handlers_see_the_global_model() -> None:
     counter = TokenCountingHandler(tokenizer=str.split)
     Settings.callback_manager = CallbackManager([counter])
     Settings.llm = NudgingLLM(**FIELDS)
