@@ -20,7 +20,7 @@ demo: $(VENV)/demo.installed
 test: $(VENV)/demo.installed $(VENV)/test.installed
 	$(BIN)/python -m pytest $(ARGS)
 
-# LangChain's own suite on real models, the demo pair and one that knows tools
+# LangChain's own suite and its like for LlamaIndex, on real models: the demo pair and one that knows tools
 test-standard: $(VENV)/demo.installed $(VENV)/test.installed $(VENV)/tools.installed
 	$(BIN)/python -m pytest -m standard --timeout 900 $(ARGS)
 

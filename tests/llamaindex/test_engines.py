@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from llama_index.core import Document, SummaryIndex, VectorStoreIndex
-from llama_index.core.agent.workflow import AgentWorkflow, FunctionAgent, ReActAgent, ToolCallResult
+from llama_index.core.agent.workflow import AgentWorkflow, FunctionAgent, ToolCallResult
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.extractors import (
     KeywordExtractor,
@@ -184,11 +184,3 @@ async def test_every_way_to_ask_calls_the_same_tool(knowing: NudgingLLM) -> None
     ]:
         (call,) = knowing.get_tool_calls_from_response(response)
         assert (call.tool_name, call.tool_kwargs) == ("stock_level", {"product": "pears"})
-
-
-@pytest.mark.standard
-async def test_a_react_agent_is_told_what_it_does_wrong(knowing: NudgingLLM) -> None:
-    """With LlamaIndex's own prompt. The example has one that so small a model can follow."""
-    agent = ReActAgent(tools=TOOLS, llm=knowing)
-    run = agent.run("How many pears are in stock?", max_iterations=2)
-    assert [event async for event in run.stream_events()]
