@@ -30,12 +30,16 @@ from llama_index.core.prompts import BasePromptTemplate
 from llama_index.core.tools import BaseTool
 from nudging.config import NudgerConfig
 from nudging.prompts import Prompt
+from nudging.settings import Stop
 from nudging.tools import ToolChoice
 
 from llamaindex_nudging.messages import conversation, described
 from llamaindex_nudging.responses import Responses, completion, object_so_far, so_far, whole
 
 Object = TypeVar("Object", bound=BaseModel)
+
+DELIMITER = "\n---------------------"
+"""What LlamaIndex's prompts put around a context. A base model that has answered tends to go on with it."""
 
 
 class NudgingLLM(NudgerConfig, FunctionCallingLLM):
@@ -52,7 +56,11 @@ class NudgingLLM(NudgerConfig, FunctionCallingLLM):
     A streamed response names the author ("base" or "nudging") of its delta in `additional_kwargs["author"]`; the last
     one, and one that was not streamed, has `finish_reason`, `nudge_ratio`, `nudging_words` and `pieces` there, and the
     whole answer as plain data in `raw`, with its usage in `raw["usage"]`.
+
+    Unlike the engine it ends an answer at the delimiter of LlamaIndex's own prompts, unless `stop` is given.
     """
+
+    stop: Stop = (DELIMITER,)
 
     @classmethod
     def class_name(cls) -> str:

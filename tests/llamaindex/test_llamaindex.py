@@ -152,6 +152,14 @@ def test_an_exception_inside_a_stream_reaches_the_caller() -> None:
         list(broken.stream_chat(HI))
 
 
+def test_an_answer_ends_where_llamaindexs_own_prompt_would_begin_again() -> None:
+    model = ScriptedModel("It is 330 metres tall.\n---------------------\nThe answer is: 330")
+    echo = NudgingLLM(base_model=model, nudging_model=model)
+    assert echo.complete("How tall?").text == "It is 330 metres tall."
+    assert echo.complete("How tall?", stop=["answer"]).text.endswith("\nThe ")
+    assert NudgingLLM(base_model=model, nudging_model=model, stop=()).complete("How tall?").text.endswith("is: 330")
+
+
 def test_a_prompt_that_does_not_fit_is_refused() -> None:
     long = [ChatMessage(role="user", content="word " * 1200)]
     with pytest.raises(ContextLengthError):
