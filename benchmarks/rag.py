@@ -39,6 +39,9 @@ from llamaindex_nudging import NudgingLLM
 CONTEXTS = {"2 relevant": (2, 0), "2 relevant, 2 irrelevant": (2, 2)}
 """How many passages of each kind."""
 
+COLOURS = {"base alone": "#8a8f98", "nudging alone": "#e0a84e", "nudged": "#2f7d5b"}
+"""Of every system."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -162,12 +165,12 @@ def draw(results: Sequence[Result], path: Path) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(7, 3), layout="constrained")
-    colours = {"base alone": "#8a8f98", "nudging alone": "#e0a84e", "nudged": "#2f7d5b"}
-    for place, (context, system) in enumerate(_cells(results)):
+    cells = _cells(results)
+    for place, (context, system) in enumerate(cells):
         correct = [result.correct for result in results if (result.context, result.system) == (context, system)]
         share, low, high = share_interval(correct)
-        axes.barh(-place, share, color=colours[system], xerr=[[share - low], [high - share]], ecolor="#333333")
-    axes.set_yticks([-place for place in range(len(_cells(results)))], [f"{s}, {c}" for c, s in _cells(results)])
+        axes.barh(-place, share, color=COLOURS[system], xerr=[[share - low], [high - share]], ecolor="#333333")
+    axes.set_yticks([-place for place in range(len(cells))], [f"{system}, {context}" for context, system in cells])
     axes.set_xlabel("share of answers that contain the right one (bars: 95% intervals)")
     axes.set_xlim(0, 1)
     axes.spines[["top", "right"]].set_visible(False)
@@ -175,7 +178,8 @@ def draw(results: Sequence[Result], path: Path) -> None:
 
 
 def _cells(results: Sequence[Result]) -> list[tuple[str, str]]:
-    return list(dict.fromkeys((r.context, r.system) for r in sorted(results, key=lambda r: len(r.context))))
+    found = {(result.context, result.system) for result in results}
+    return [(context, system) for context in CONTEXTS for system in COLOURS if (context, system) in found]
 
 
 def _share(of: Sequence[bool]) -> str:
@@ -209,7 +213,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--max-tokens", type=int, default=128)
     parser.add_argument("--template", help="Jinja, for the base prompt")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
-    parser.add_argument("--systems", nargs="+", default=["base alone", "nudging alone", "nudged"])
+    parser.add_argument("--systems", nargs="+", choices=COLOURS, default=list(COLOURS))
     parser.add_argument("--limit", type=int, help="only so many questions")
     parser.add_argument("--output", type=Path, help="every answer, as JSON")
     parser.add_argument("--picture", type=Path)

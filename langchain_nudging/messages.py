@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
-from uuid import uuid4
 
 from langchain_core.messages import (
     AIMessage,
@@ -17,7 +16,7 @@ from langchain_core.messages import (
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.utils.json import parse_partial_json
 from nudging import Answer, Message, Piece, PromptError
-from nudging.tool_calls import Begun
+from nudging.tool_calls import Begun, new_call_id
 
 from langchain_nudging.metadata import answer_metadata, pieces_metadata
 
@@ -69,7 +68,7 @@ def answer_message(answer: Answer, model_names: tuple[str, str]) -> AIMessage:
     """A whole answer."""
     return AIMessage(
         content=answer.content,
-        tool_calls=[ToolCall(name=call.name, args=call.arguments, id=_new_id()) for call in answer.tool_calls],
+        tool_calls=[ToolCall(name=call.name, args=call.arguments, id=new_call_id()) for call in answer.tool_calls],
         invalid_tool_calls=_invalid_calls(answer),
         response_metadata=pieces_metadata(answer.pieces) | answer_metadata(answer, model_names),
         usage_metadata=_usage(answer),
@@ -112,7 +111,7 @@ class Chunks:
             if index == len(self._arguments):
                 self._arguments.append(call.arguments)
                 yield ToolCallChunk(
-                    name=call.name, args=call.arguments, id=_new_id(), index=index, type="tool_call_chunk"
+                    name=call.name, args=call.arguments, id=new_call_id(), index=index, type="tool_call_chunk"
                 )
             elif added := call.arguments[len(self._arguments[index]) :]:
                 self._arguments[index] = call.arguments
@@ -120,7 +119,7 @@ class Chunks:
 
 
 def _whole_calls(answer: Answer) -> Iterator[ToolCallChunk]:
-    valid = [(call.name, json.dumps(call.arguments, ensure_ascii=False), _new_id()) for call in answer.tool_calls]
+    valid = [(call.name, json.dumps(call.arguments, ensure_ascii=False), new_call_id()) for call in answer.tool_calls]
     invalid = [(call["name"], call["args"], call["id"]) for call in _invalid_calls(answer)]
     for index, (name, args, id_) in enumerate([*valid, *invalid]):
         yield ToolCallChunk(name=name, args=args, id=id_, index=index, type="tool_call_chunk")
@@ -129,7 +128,7 @@ def _whole_calls(answer: Answer) -> Iterator[ToolCallChunk]:
 def _invalid_calls(answer: Answer) -> list[InvalidToolCall]:
     return [
         InvalidToolCall(
-            type="invalid_tool_call", name=call.name, args=_not_arguments(call.text), id=_new_id(), error=call.error
+            type="invalid_tool_call", name=call.name, args=_not_arguments(call.text), id=new_call_id(), error=call.error
         )
         for call in answer.invalid_tool_calls
     ]
@@ -149,7 +148,3 @@ def _usage(answer: Answer) -> UsageMetadata:
     return UsageMetadata(
         input_tokens=usage.prompt_tokens, output_tokens=usage.completion_tokens, total_tokens=usage.total_tokens
     )
-
-
-def _new_id() -> str:
-    return f"call_{uuid4().hex[:24]}"

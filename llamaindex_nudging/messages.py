@@ -1,5 +1,6 @@
 """LlamaIndex messages and tools -> what the engine takes."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,6 +44,13 @@ def described(tools: Sequence[BaseTool | Tool]) -> list[Tool]:
     ]
 
 
+def openai_call(call: ToolCallBlock) -> dict[str, Any]:
+    """A call as OpenAI describes it, its arguments as JSON."""
+    kwargs = call.tool_kwargs
+    arguments = kwargs if isinstance(kwargs, str) else json.dumps(kwargs, ensure_ascii=False)
+    return {"id": call.tool_call_id, "type": "function", "function": {"name": call.tool_name, "arguments": arguments}}
+
+
 def _turn(message: ChatMessage, where: str) -> Message:
     role = ROLES.get(message.role, message.role.value)
     turn: dict[str, Any] = {"role": role, "content": _content(message, where)}
@@ -65,13 +73,5 @@ def _content(message: ChatMessage, where: str) -> str:
 
 def _calls(message: ChatMessage) -> list[Any]:
     """The calls that a message makes: its blocks, or, as older ones have them, OpenAI's in its `additional_kwargs`."""
-    blocks = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
-    calls = [
-        {
-            "id": block.tool_call_id,
-            "type": "function",
-            "function": {"name": block.tool_name, "arguments": block.tool_kwargs},
-        }
-        for block in blocks
-    ]
+    calls = [openai_call(block) for block in message.blocks if isinstance(block, ToolCallBlock)]
     return calls or list(message.additional_kwargs.get("tool_calls") or ())

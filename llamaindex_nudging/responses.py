@@ -1,9 +1,7 @@
 """Answers -> LlamaIndex responses, whole and as they grow."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
-from uuid import uuid4
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -17,8 +15,10 @@ from llama_index.core.base.llms.types import (
 from llama_index.core.bridge.pydantic import BaseModel, ValidationError
 from llama_index.core.program.utils import FlexibleModel, create_flexible_model
 from nudging import Answer, Piece
-from nudging.tool_calls import Begun
+from nudging.tool_calls import Begun, new_call_id
 from pydantic_core import from_json
+
+from llamaindex_nudging.messages import openai_call
 
 
 class Responses:
@@ -52,13 +52,13 @@ class Responses:
     ) -> ChatResponse:
         delta = content[len(self._content) :] if content.startswith(self._content) else ""
         self._content = content
-        self._call_ids += [f"call_{uuid4().hex[:24]}" for _ in calls[len(self._call_ids) :]]
+        self._call_ids += [new_call_id() for _ in calls[len(self._call_ids) :]]
         blocks = [
             ToolCallBlock(tool_call_id=id_, tool_name=name, tool_kwargs=arguments)
             for id_, (name, arguments) in zip(self._call_ids, calls, strict=False)
         ]
         if blocks:  # where LlamaIndex's programs look for them
-            additional = additional | {"tool_calls": [_openai_call(block) for block in blocks]}
+            additional = additional | {"tool_calls": [openai_call(block) for block in blocks]}
         message = ChatMessage(
             role=MessageRole.ASSISTANT, blocks=[TextBlock(text=content), *blocks], additional_kwargs=additional
         )
@@ -106,11 +106,6 @@ def _additional(answer: Answer) -> dict[str, Any]:
         "pieces": [{"text": piece.text, "author": piece.author} for piece in answer.pieces],
         **({"invalid_tool_calls": invalid} if invalid else {}),
     }
-
-
-def _openai_call(call: ToolCallBlock) -> dict[str, Any]:
-    function = {"name": call.tool_name, "arguments": json.dumps(call.tool_kwargs, ensure_ascii=False)}
-    return {"id": call.tool_call_id, "type": "function", "function": function}
 
 
 def _logprob(token: str, logprob: float) -> LogProb:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 OPENINGS = "<tool_call>", "[TOOL_CALLS]", "<|python_tag|>", "```json", "```\n"
 """What begins a call in the middle of a text. At its beginning a bracket or the name of a tool does too."""
@@ -73,6 +74,11 @@ class Reading:
     content: str
     tool_calls: tuple[ToolCall, ...] = ()
     invalid_tool_calls: tuple[InvalidToolCall, ...] = ()
+
+
+def new_call_id() -> str:
+    """An id that no other call has, for those who answer it."""
+    return f"call_{uuid4().hex[:24]}"
 
 
 def read_calls(text: str, names: Sequence[str]) -> Reading:

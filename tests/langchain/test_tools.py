@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
+from listening import listening
 from nudging import GrammarError, PromptError, ScriptedModel
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
@@ -112,13 +113,7 @@ def test_what_the_script_gets_wrong_the_grammar_completes() -> None:
 
 
 def test_tools_and_what_they_answered_reach_both_models() -> None:
-    seen: list[str] = []
-
-    def listen(prompt: str, text: str) -> list[Any]:
-        seen.append(prompt)
-        return []
-
-    model = ScriptedModel(listen)
+    model, seen = listening()
     chat = ChatNudging(base_model=model, nudging_model=model).bind_tools([add])
     history = [
         HumanMessage("1 + 2?"),

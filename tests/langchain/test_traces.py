@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 from langchain_core.tracers.base import BaseTracer
 from langchain_core.tracers.schemas import Run
+from listening import recorded_spans
 from nudging import Nudger, ScriptedModel
 from openinference.instrumentation.langchain import LangChainInstrumentor
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from langchain_nudging import ChatNudging, NudgingLLM
@@ -57,12 +56,8 @@ def test_a_tracer_sees_input_output_usage_and_provenance(way: str) -> None:
 
 @pytest.fixture
 def spans() -> Iterator[InMemorySpanExporter]:
-    exporter, provider = InMemorySpanExporter(), TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    instrumentor = LangChainInstrumentor()
-    instrumentor.instrument(tracer_provider=provider)
-    yield exporter
-    instrumentor.uninstrument()
+    with recorded_spans(LangChainInstrumentor()) as exporter:
+        yield exporter
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from listening import listening
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole, ThinkingBlock, ToolCallBlock
 from llama_index.core.program import FunctionCallingProgram
 from llama_index.core.tools import FunctionTool
-from nudging import GrammarError, ScriptedModel, Step
+from nudging import GrammarError, ScriptedModel
 from pydantic import BaseModel
 
 from llamaindex_nudging import NudgingLLM
@@ -167,13 +168,7 @@ def test_the_history_is_left_as_it_was() -> None:
 
 
 def test_tools_and_what_they_answered_reach_both_models() -> None:
-    seen: list[str] = []
-
-    def listen(prompt: str, text: str) -> list[Step]:
-        seen.append(prompt)
-        return []
-
-    model = ScriptedModel(listen)
+    model, seen = listening()
     llm = NudgingLLM(base_model=model, nudging_model=model)
     called = ToolCallBlock(tool_call_id="x", tool_name="add", tool_kwargs={"a": 1, "b": 2})
     older = {"id": "x", "type": "function", "function": {"name": "add", "arguments": '{"a": 1, "b": 2}'}}

@@ -5,17 +5,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from listening import recorded_spans
 from llama_index.core import Settings
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.callbacks import CallbackManager, CBEventType, LlamaDebugHandler, TokenCountingHandler
-from llama_index.core.instrumentation import get_dispatcher
-from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.tools import FunctionTool
 from nudging import Nudger, ScriptedModel
 from openinference.instrumentation.llama_index import LlamaIndexInstrumentor
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pydantic import BaseModel
 
@@ -50,20 +48,6 @@ WAYS: dict[str, Callable[[NudgingLLM], Any]] = {
 async def ask(way: str, llm: NudgingLLM) -> None:
     if (asking := WAYS[way](llm)) is not None and way.startswith("a"):
         await asking
-
-
-@pytest.fixture
-def events() -> Iterator[list[Any]]:
-    seen: list[Any] = []
-
-    class Recorder(BaseEventHandler):
-        def handle(self, event: Any, **_: Any) -> None:
-            seen.append(event)
-
-    recorder = Recorder()
-    get_dispatcher().add_event_handler(recorder)
-    yield seen
-    get_dispatcher().event_handlers.remove(recorder)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -118,12 +102,8 @@ def test_the_global_handlers_see_the_global_model() -> None:
 
 @pytest.fixture
 def spans() -> Iterator[InMemorySpanExporter]:
-    exporter, provider = InMemorySpanExporter(), TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    instrumentor = LlamaIndexInstrumentor()
-    instrumentor.instrument(tracer_provider=provider)
-    yield exporter
-    instrumentor.uninstrument()
+    with recorded_spans(LlamaIndexInstrumentor()) as exporter:
+        yield exporter
 
 
 def seen(exporter: InMemorySpanExporter) -> tuple[ReadableSpan, dict[str, Any]]:
