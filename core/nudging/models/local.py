@@ -31,6 +31,7 @@ from nudging.models.detokenizer import Detokenizer
 from nudging.models.gguf import converted
 from nudging.models.kv_cache import KVCache, common_prefix_length
 from nudging.models.model import Message, Model, Sampling, Session
+from nudging.models.packing import pack
 from nudging.rule import Fitted, Step
 from nudging.tool_calls import Reading, ToolCall
 
@@ -274,8 +275,11 @@ class LocalModel(Model):
                 )
             if weights._is_stateful:
                 raise self._unsupported(f"its class {type(weights).__name__} keeps a state that cannot be rolled back")
-            self._weights = weights if placement else cast("Any", weights).to(device)
-            return self._weights  # in evaluation mode, as from_pretrained gives it
+            if not placement:
+                cast("Any", weights).to(device)
+                pack(weights)
+            self._weights = weights  # in evaluation mode, as from_pretrained gives it
+            return weights
 
     def _source(self) -> str:
         path = Path(self.name).expanduser()
