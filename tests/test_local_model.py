@@ -17,7 +17,7 @@ from nudging import (
 )
 from nudging.models.kv_cache import KVCache
 from nudging.models.local import LocalModel
-from nudging.models.model import Sampling
+from nudging.models.model import Hint, Sampling
 from nudging.tool_calls import ToolCall
 from tiny import WINDOW, tiny_gemma, tiny_llama, tiny_mamba
 
@@ -26,7 +26,7 @@ LONG = "the sky is blue and the sun is far away, " * 4
 
 def steps_of(model: LocalModel, prompt: str, text: str = "", limit: int = 12, hint: str = "") -> list[str]:
     session = model.session(prompt, role="base")
-    taken = [step.text for step in session.steps(text, limit, hint)]
+    taken = [step.text for step in session.steps(text, limit, Hint(hint))]
     session.close()
     return taken
 
@@ -73,7 +73,7 @@ def test_a_hint_that_comes_true_saves_forward_passes_and_one_that_does_not_chang
     list(plain.steps("", 8))
     for hint in ["".join(expected), expected[0] + " nonsense", "🌍🌍", "e sun"]:
         session = LocalModel(tiny_base).session("the sun", role="base")
-        assert [step.text for step in session.steps("", 8, hint)] == expected
+        assert [step.text for step in session.steps("", 8, Hint(hint))] == expected
         assert session.usage().forward_passes <= plain.usage().forward_passes
 
 
@@ -162,10 +162,10 @@ def test_a_fork_does_not_share_its_layers(tiny_base: Path) -> None:
     model = LocalModel(tiny_base)
     tokens = model.encode(LONG, special_tokens=True)
     cache = KVCache()
-    next(cache.choices_after(tokens, [], model.forward))
+    next(cache.choices_after(tokens, 1, model.forward))
     fork = cache.fork(10)
-    expected = next(KVCache().choices_after(tokens[:12], [], model.forward))
-    assert next(fork.choices_after(tokens[:12], [], model.forward)).token == expected.token
+    expected = next(KVCache().choices_after(tokens[:12], 1, model.forward))
+    assert next(fork.choices_after(tokens[:12], 1, model.forward)).token == expected.token
     assert cache.tokens == tokens
 
 
@@ -174,7 +174,7 @@ def test_the_draw_at_a_position_depends_on_seed_and_position_alone(tiny_base: Pa
 
     def drawn(seed: str, hint: str = "") -> list[str]:
         session = model.session("the sun", role="base", sampling=Sampling(1.0, 0.9, seed))
-        taken = [step.text for step in session.steps("", 12, hint)]
+        taken = [step.text for step in session.steps("", 12, Hint(hint))]
         session.close()
         return taken
 

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 from typing_extensions import Self
 
 from nudging.generation import Answer, Author, FinishReason, ModelUsage, Piece, TokenLogprob, Usage
-from nudging.models.model import Session, in_thread
+from nudging.models.model import Hint, Session, in_thread
 from nudging.rule import Ask, Close, Fit, Fitted, More, Rule, Step
 from nudging.tool_calls import Begun, Reading
 
@@ -19,7 +19,7 @@ class Manner:
     """How an answer is made, beside the rule.
 
     Args:
-        hints: Whether the base model is told what may come next.
+        hints: Whether the models are told what may come next.
         complete: What completes the beginning of an answer that a grammar holds; None where nothing does.
         read: The tool calls in an answer, if tools were given.
         read_begun: The same of an unfinished one.
@@ -73,8 +73,14 @@ class _Stream:
         fitted = None if closing is None else self._sessions["base"].fit(closing, limit)
         return fitted if fitted and fitted.text == closing else None
 
-    def _hint(self, hint: str) -> str:
-        return hint if self._manner.hints else ""
+    def _hint(self, asked: Ask) -> Hint | None:
+        if not self._manner.hints:
+            return None
+        return Hint(asked.hint, self._nudging_text if asked.author == "base" else None)
+
+    def _nudging_text(self, text: str, limit: int) -> str:
+        """What the nudging model would write."""
+        return "".join(step.text for step in self._sessions["nudging"].steps(text, limit, Hint()))
 
     def _finish(self, reason: FinishReason) -> None:
         if self._manner.logprobs:
@@ -116,9 +122,9 @@ class AnswerStream(_Stream):
                     case Piece():
                         self._answered.append(request)
                         yield request
-                    case Ask(author, text, limit, hint):
+                    case Ask(author, text, limit):
                         steps.close()
-                        steps = self._sessions[author].steps(text, limit, self._hint(hint))
+                        steps = self._sessions[author].steps(text, limit, self._hint(request))
                         reply = next(steps, None)
                     case More():
                         reply = next(steps, None)
@@ -169,9 +175,9 @@ class AsyncAnswerStream(_Stream):
                     case Piece():
                         self._answered.append(request)
                         yield request
-                    case Ask(author, text, limit, hint):
+                    case Ask(author, text, limit):
                         await steps.aclose()
-                        steps = self._sessions[author].asteps(text, limit, self._hint(hint))
+                        steps = self._sessions[author].asteps(text, limit, self._hint(request))
                         reply = await anext(steps, None)
                     case More():
                         reply = await anext(steps, None)

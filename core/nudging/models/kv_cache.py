@@ -1,6 +1,5 @@
 """A KV cache addressed by the tokens it holds: asking again, or from an earlier point, costs only what is new."""
 
-from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from itertools import takewhile
 from typing import cast
@@ -9,6 +8,7 @@ import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from nudging.models.constraint import Constraint
+from nudging.models.drafts import Drafts
 from nudging.models.model import Sampling
 from nudging.models.sampling import Choice, choose
 
@@ -41,23 +41,23 @@ class KVCache:
             self._sampling, self._constraint = sampling, constraint
 
     def choices_after(
-        self, prefix: Sequence[int], hint: Sequence[int], forward: Forward
+        self, prefix: Sequence[int], limit: int, forward: Forward, drafts: Drafts | None = None
     ) -> Generator[Choice, None, None]:
-        """What the model takes after the prefix, then after the prefix and that, and so on without end.
+        """What the model takes after the prefix, then after the prefix and that, and so on, `limit` times.
 
-        The hint is scored together with the first token that must be fed before it. Only where the model's own choices
+        A draft is scored together with the first token that must be fed before it. Only where the model's own choices
         follow it are its scores read, so that it saves forward passes and changes nothing. A token that a constraint
         forces is not asked for: it is fed with the next one that is.
         """
-        path, expected, constraint = list(prefix), deque(hint), self._constraint
+        path, constraint = list(prefix), self._constraint
         known = common_prefix_length(self.tokens, path)
-        while True:
+        for left in range(limit, 0, -1):
             forced = constraint.forced() if constraint else None
             if forced is not None:
                 choice = Choice(forced, 1.0)
             else:
                 if known < len(path) or self._choices[len(path) - 1] is None:
-                    self._feed(path, list(expected), min(known, len(path) - 1), forward)
+                    self._feed(path, min(known, len(path) - 1), left, forward, drafts)
                     known = len(path)
                 choice = cast("Choice", self._choices[len(path) - 1])
             yield choice
@@ -66,8 +66,6 @@ class KVCache:
             if known == len(path) and self.tokens[known : known + 1] == [choice.token]:
                 known += 1
             path.append(choice.token)
-            if expected and expected.popleft() != choice.token:
-                expected.clear()
 
     def logprobs(self, tokens: Sequence[int], start: int, forward: Forward) -> list[float]:
         """Log-probability of each of the tokens from `start` on, after all before it."""
@@ -100,14 +98,18 @@ class KVCache:
             self._layers.crop(-excess)
             del self.tokens[length:], self._choices[length:]
 
-    def _feed(self, path: list[int], hint: list[int], keep: int, forward: Forward) -> None:
-        """Run the model over the path from token `keep` on and over the hint, and note its choices."""
+    def _feed(self, path: list[int], keep: int, limit: int, forward: Forward, drafts: Drafts | None) -> None:
+        """Run the model over the path from token `keep` on and over a draft, and note its choices."""
+        draft: list[int] = []
+        if drafts:
+            drafts.drop(self.tokens[keep:])
+            draft = drafts.after(path, len(path) - keep, limit - 1)
         self.crop(keep)
         if self._constraint:
-            hint = self._constraint.permitted(hint)
-        masks = self._constraint.masks(hint) if self._constraint else None
-        logits = self._fed(path[keep:] + hint, forward, len(hint) + 1)
-        positions = range(len(path), len(path) + len(hint) + 1)
+            draft = self._constraint.permitted(draft)
+        masks = self._constraint.masks(draft) if self._constraint else None
+        logits = self._fed(path[keep:] + draft, forward, len(draft) + 1)
+        positions = range(len(path), len(path) + len(draft) + 1)
         self._choices[-len(positions) :] = choose(logits, positions, self._sampling, masks)
 
     def _fed(self, tokens: list[int], forward: Forward, keep: int) -> torch.Tensor:

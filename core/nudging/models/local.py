@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from threading import Lock, RLock
+from time import perf_counter
 from typing import Any, Literal, cast
 
 import jinja2
@@ -28,9 +29,11 @@ from nudging.grammar import Grammar
 from nudging.instructions import with_tools
 from nudging.models.constraint import Constraint
 from nudging.models.detokenizer import Detokenizer
+from nudging.models.drafts import Drafts
 from nudging.models.gguf import converted
 from nudging.models.kv_cache import KVCache, common_prefix_length
-from nudging.models.model import Message, Model, Sampling, Session
+from nudging.models.model import Hint, Message, Model, Sampling, Session
+from nudging.models.pace import Pace
 from nudging.models.packing import pack
 from nudging.rule import Fitted, Step
 from nudging.tool_calls import Reading, ToolCall
@@ -69,6 +72,7 @@ class LocalModel(Model):
         self._weights: PreTrainedModel | None = None
         self._guided: LLTokenizer | None = None
         self._forwarding = Lock()
+        self.pace = Pace()
         self._idle_caches: list[KVCache] = []  # the least recently used one first
         self._kept_caches = kept_caches
         self._caches = Lock()
@@ -189,8 +193,12 @@ class LocalModel(Model):
         """One forward pass: the logits after the last `keep` tokens, shape (keep, vocabulary)."""
         weights = self._load_weights()
         with self._forwarding, torch.inference_mode():
+            started = perf_counter()
             ids = torch.tensor([tokens], device=weights.device)
             logits = weights(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=keep).logits
+            if logits.is_cuda:
+                torch.cuda.synchronize(logits.device)
+            self.pace.took(len(tokens), perf_counter() - started)
         return cast("torch.Tensor", logits[0, -keep:])
 
     def lend_cache(self, tokens: Sequence[int]) -> KVCache:
@@ -332,9 +340,10 @@ class LocalSession(Session):
         self._special_tokens, self._sampling, self._grammar = special_tokens, sampling, grammar
         self._constraint: Constraint | None = None
         self._cache: KVCache | None = None
+        self._drafts = Drafts(model.pace, model.context_length)
         self._forward_passes = self._tokens_fed = 0
 
-    def steps(self, text: str, limit: int, hint: str = "") -> Generator[Step, None, None]:
+    def steps(self, text: str, limit: int, hint: Hint | None = None) -> Generator[Step, None, None]:
         tokens = self._encode(text)
         limit = min(limit, self._model.context_length - len(tokens))
         if limit <= 0:
@@ -343,12 +352,19 @@ class LocalSession(Session):
         cache = self._lent_cache(tokens)
         if self._constraint:
             self._constraint.seek(text)
-        choices = cache.choices_after(tokens, self._expected(tokens, text, hint), self._forward)
-        for _, choice in zip(range(limit), choices, strict=False):
+
+        def guess(path: Sequence[int], length: int) -> list[int]:
+            return self._continued(path, text, hint.more(text, length)) if hint and hint.more else []
+
+        if hint:
+            self._drafts.expect(len(tokens), self._continued(tokens, text, hint.text), guess if hint.more else None)
+        for choice in cache.choices_after(tokens, limit, self._forward, self._drafts if hint else None):
             if choice.token in end_tokens:
                 yield Step("", choice.probability, end=True)
                 return
-            yield Step(detokenizer.push(choice.token), choice.probability)
+            step = Step(detokenizer.push(choice.token), choice.probability)
+            text += step.text
+            yield step
 
     def fit(self, text: str, limit: int) -> Fitted:
         tokens = self._count(text)
@@ -381,12 +397,14 @@ class LocalSession(Session):
     def _count(self, text: str) -> int:
         return len(self._model.encode(text, special_tokens=False))
 
-    def _expected(self, tokens: list[int], text: str, hint: str) -> list[int]:
-        """The tokens of a hint, as they stand in the whole text, as far as the context has room for them."""
-        if not hint:
+    def _continued(self, path: Sequence[int], text: str, more: str) -> list[int]:
+        """The tokens of what comes after the answer `text`, whose tokens are the path."""
+        if not more:
             return []
-        whole = self._encode(text + hint)[: self._model.context_length]
-        return whole[len(tokens) :] if whole[: len(tokens)] == tokens else []
+        whole = self._encode(text + more)
+        return (
+            whole[len(path) :] if whole[: len(path)] == list(path) else self._model.encode(more, special_tokens=False)
+        )
 
     def _lent_cache(self, tokens: Sequence[int]) -> KVCache:
         if self._cache is None:

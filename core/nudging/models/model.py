@@ -39,11 +39,24 @@ class Sampling:
     seed: str
 
 
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """What may well come next. It may save work, and never changes a step.
+
+    Args:
+        text: What the other model wrote.
+        more: What the other model would write after an answer, in so many of its tokens.
+    """
+
+    text: str = ""
+    more: Callable[[str, int], str] | None = None
+
+
 class Session(ABC):
     """One model at work on one answer. Not for several threads at once; a model may have several sessions."""
 
     @abstractmethod
-    def steps(self, text: str, limit: int, hint: str = "") -> Generator[Step, None, None]:
+    def steps(self, text: str, limit: int, hint: Hint | None = None) -> Generator[Step, None, None]:
         """The model's steps after its prompt and `text`, made as they are asked for.
 
         Ends after the step with `end`, after `limit` steps, or where the model's context is full. Closing it stops
@@ -52,7 +65,7 @@ class Session(ABC):
         Args:
             text: The answer so far.
             limit: How many steps at most.
-            hint: Text that the caller believes comes next. It may save work and never changes a step.
+            hint: What the caller believes comes next. Without one, every step is made by itself.
         """
 
     @abstractmethod
@@ -70,7 +83,7 @@ class Session(ABC):
     def close(self) -> None:  # noqa: B027 (most sessions hold nothing)
         """Give back what the session holds."""
 
-    async def asteps(self, text: str, limit: int, hint: str = "") -> AsyncGenerator[Step, None]:
+    async def asteps(self, text: str, limit: int, hint: Hint | None = None) -> AsyncGenerator[Step, None]:
         """`steps` without blocking the event loop: each step is made in a thread."""
         steps = self.steps(text, limit, hint)
         try:

@@ -1,8 +1,8 @@
 """Weights laid out for the matrix kernels of a CPU.
 
-torch's own linear layer reads a weight as it lies. oneDNN, which torch brings along, is faster where the weight was laid
-out in blocks for it: on two cores a token takes half the time, and sixteen fed together hardly more than one. This is
-what `torch.compile` does with frozen weights; here it costs seconds and no compiler.
+torch's own linear layer reads a weight as it lies. oneDNN, which torch brings along, is faster where it lies in blocks:
+on two cores a token takes half the time, and sixteen fed together hardly more than one. `torch.compile` does the same
+with frozen weights; here it costs seconds and no compiler.
 """
 
 from functools import cache

@@ -11,7 +11,7 @@ from nudging.errors import ContextLengthError, PromptError
 from nudging.generation import ModelUsage, TokenLogprob
 from nudging.grammar import Grammar
 from nudging.instructions import with_tools
-from nudging.models.model import Message, Model, Sampling, Session
+from nudging.models.model import Hint, Message, Model, Sampling, Session
 from nudging.rule import Fitted, Step
 from nudging.templates import render_template
 
@@ -98,7 +98,7 @@ class ScriptedSession(Session):
         self._model, self._prompt = model, prompt
         self._steps = 0
 
-    def steps(self, text: str, limit: int, hint: str = "") -> Generator[Step, None, None]:
+    def steps(self, text: str, limit: int, hint: Hint | None = None) -> Generator[Step, None, None]:
         limit = min(limit, self._model.context_length - len(_words(self._prompt + text)))
         for _, step in zip(range(limit), self._model.steps(self._prompt, text), strict=False):
             self._steps += 1
