@@ -1,0 +1,379 @@
+"""How fast is a nudged model beside its base model alone?
+
+    python benchmarks/speed.py
+    python benchmarks/speed.py --base MODEL --nudging MODEL --output speed.json --picture speed.png
+    python benchmarks/speed.py --shapes 7B+1B --device cuda --dtype bfloat16
+
+Both models alone run through transformers' own `generate`, greedily, and the pair with hints and without, on short
+questions, on questions about a long text, and on code. After a warm-up every prompt is answered by all of them in turn,
+several times over, in one process; every answer begins with empty caches. The base model alone writes as many tokens as
+the nudged answer has, so that the times can be compared.
+
+With `--shapes`, the forward passes of the pair's answers are repeated by models of those shapes, of random weights:
+what a larger pair would take on this machine if it agreed as often as this one.
+"""
+
+import argparse
+import json
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
+from statistics import median
+from typing import Any
+
+import torch
+from nudging import Nudger
+from nudging.demo import demo_pair
+from nudging.models.local import LocalModel
+from nudging.models.packing import pack
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from shapes import SHAPES, Pass, Replayed
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+DOCUMENT = (Path(__file__).parents[1] / "docs" / "rule.md").read_text()
+CODE = (Path(__file__).parent / "intervals.py").read_text()
+
+PROMPTS = {
+    "short question": (
+        "What are three tips for staying healthy?",
+        "Why is the sky blue during the day and red in the evening?",
+        "How do I boil an egg?",
+    ),
+    "long context": (
+        f"{DOCUMENT}\n\nWhat happens to the base model's end-of-text token? Quote the text.",
+        f"{DOCUMENT}\n\nCopy the section about loop guards word by word.",
+    ),
+    "code": (
+        "Write a Python function that checks whether a string is a palindrome, with tests.",
+        f"{CODE}\n\nWrite this Python module again, with the names of its functions in Spanish.",
+    ),
+}
+
+SYSTEMS = ("base alone", "base alone, packed", "nudging alone", "nudged, no hints", "nudged")
+COLOURS = ("#8a8f98", "#c3c7cd", "#e0a84e", "#8fbfa6", "#2f7d5b")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One answer of one system.
+
+    Args:
+        tokens: Of the model's own; for a pair of the base model's.
+        first: Seconds until the first text came.
+        total: Seconds until the last.
+        outside: Seconds of these that no forward pass was running; None where that was not measured.
+        base_passes: The base model's forward passes, and so on.
+    """
+
+    kind: str
+    prompt: int
+    system: str
+    tokens: int
+    first: float
+    total: float
+    outside: float | None = None
+    base_passes: int | None = None
+    base_fed: int | None = None
+    nudging_passes: int | None = None
+    nudging_fed: int | None = None
+
+
+class Alone:
+    """A model as transformers runs it."""
+
+    def __init__(self, name: str, dtype: torch.dtype, device: str, packed: bool = False) -> None:
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(name)
+        weights: Any = AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
+        self.weights = weights.to(device)
+        if packed:
+            pack(self.weights)
+
+    def write(self, prompt: str, tokens: int, special_tokens: bool) -> tuple[float, float]:
+        """Seconds to the first token and to the last of so many."""
+        ids = self.tokenizer(prompt, return_tensors="pt", add_special_tokens=special_tokens).to(self.weights.device)
+        clock = Clock()
+        self.weights.generate(**ids, min_new_tokens=tokens, max_new_tokens=tokens, do_sample=False, streamer=clock)
+        return clock.first, clock.total
+
+
+class Clock:
+    """A streamer that notes when the tokens come. The first that comes is the prompt."""
+
+    def __init__(self) -> None:
+        self.started = time.perf_counter()
+        self.times: list[float] = []
+
+    def put(self, value: torch.Tensor) -> None:
+        self.times.append(time.perf_counter() - self.started)
+
+    def end(self) -> None:
+        self.total = time.perf_counter() - self.started
+
+    @property
+    def first(self) -> float:
+        return self.times[1]
+
+
+class Benchmark:
+    """All systems on one pair."""
+
+    def __init__(self, base: str, nudging: str, dtype: str, device: str, max_tokens: int) -> None:
+        self.nudger = Nudger(
+            *(LocalModel(name, dtype=dtype, device=device, kept_caches=0) for name in (base, nudging)),
+            max_tokens=max_tokens,
+        )
+        self.nudger.load()
+        self.plain = Nudger(self.nudger.base_model, self.nudger.nudging_model, max_tokens=max_tokens, hints=False)
+        kind = getattr(torch, dtype)
+        self.base, self.nudging = Alone(base, kind, device), Alone(nudging, kind, device)
+        self.packed = Alone(base, kind, device, packed=True) if device == "cpu" else None
+
+    @property
+    def systems(self) -> list[str]:
+        return [system for system in SYSTEMS if self.packed or system != "base alone, packed"]
+
+    def run(self, system: str, kind: str, number: int, tokens: int) -> Run:
+        """Have a system answer one of the prompts; a model alone in so many tokens."""
+        prompt = PROMPTS[kind][number]
+        if system.startswith("nudged"):
+            return self._nudged(self.nudger if system == "nudged" else self.plain, system, kind, number)
+        prompts = self.nudger.prompts(prompt)
+        if system == "nudging alone":
+            first, total = self.nudging.write(prompts.nudging, tokens, special_tokens=False)
+        else:
+            alone = self.packed if self.packed and system == "base alone, packed" else self.base
+            first, total = alone.write(prompts.base, tokens, special_tokens=True)
+        return Run(kind, number, system, tokens, first, total)
+
+    def _nudged(self, nudger: Nudger, system: str, kind: str, number: int) -> Run:
+        with self.passes() as passes, nudger.stream(PROMPTS[kind][number]) as stream:
+            started = time.perf_counter()
+            next(stream)
+            first = time.perf_counter() - started
+            for _ in stream:
+                pass
+            total = time.perf_counter() - started
+        usage = stream.answer.usage
+        return Run(
+            kind,
+            number,
+            system,
+            usage.completion_tokens,
+            first,
+            total,
+            total - sum(one.seconds for one in passes),
+            usage.base.forward_passes,
+            usage.base.tokens_fed,
+            usage.nudging.forward_passes,
+            usage.nudging.tokens_fed,
+        )
+
+    @contextmanager
+    def passes(self) -> Iterator[list[Pass]]:
+        """The forward passes that both models make meanwhile."""
+        passes: list[Pass] = []
+
+        def watched(author: str, forward: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+            def watch(tokens: list[int], cache: Any, keep: int) -> torch.Tensor:
+                start, started = cache.get_seq_length(), time.perf_counter()
+                logits = forward(tokens, cache, keep)
+                passes.append(Pass(author, start, len(tokens), keep, time.perf_counter() - started))
+                return logits
+
+            return watch
+
+        models: list[tuple[str, Any]] = [("base", self.nudger.base_model), ("nudging", self.nudger.nudging_model)]
+        for author, model in models:
+            model.forward = watched(author, model.forward)
+        try:
+            yield passes
+        finally:
+            for _, model in models:
+                del model.forward
+
+
+def peak_memory(system: str, base: str, nudging: str, dtype: str, device: str) -> float:
+    """Gigabytes that one answer takes at the most, in a process of its own."""
+    prompt = PROMPTS["long context"][0]
+    kind = getattr(torch, dtype)
+    if system.startswith("nudged"):
+        Nudger(base, nudging, dtype=dtype, device=device, max_tokens=32).generate(prompt)
+    elif system == "nudging alone":
+        Alone(nudging, kind, device).write(prompt, 32, special_tokens=True)
+    else:
+        Alone(base, kind, device, packed=system == "base alone, packed").write(prompt, 32, special_tokens=True)
+    return torch.cuda.max_memory_allocated() / 1e9 if device != "cpu" else getrusage(RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def main() -> None:
+    arguments = _arguments()
+    console = Console(width=140)
+    pair = (arguments.base, arguments.nudging, arguments.dtype, arguments.device)
+    benchmark = Benchmark(*pair, arguments.max_tokens)
+    prompts = [(kind, number) for kind, several in PROMPTS.items() for number in range(len(several))]
+    prompts = [one for one in prompts if one[0] in arguments.kinds]
+
+    runs: list[Run] = []
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("answering", total=len(prompts) * (len(benchmark.systems) * arguments.repeats + 1))
+        lengths = {}
+        for prompt in prompts:  # the warm-up
+            lengths[prompt] = benchmark.run("nudged", *prompt, 0).tokens
+            progress.advance(task)
+        for _ in range(arguments.repeats):
+            for prompt in prompts:
+                for system in benchmark.systems:
+                    runs.append(benchmark.run(system, *prompt, lengths[prompt]))
+                    progress.advance(task)
+    console.print(*tables(runs, benchmark.systems))
+    replayed = {}
+    for shapes in arguments.shapes:
+        replayed[shapes] = replay(benchmark, prompts, shapes, arguments)
+        console.print(f"{shapes}, random weights, the passes of this pair's answers: {replayed[shapes]}")
+
+    memory = {}
+    if arguments.memory:
+        del benchmark
+        for system in SYSTEMS:
+            with get_context("spawn").Pool(1) as process:
+                memory[system] = process.apply(peak_memory, (system, *pair))
+        console.print("peak memory: " + ", ".join(f"{system} {peak:.1f} GB" for system, peak in memory.items()))
+
+    machine = f"{_processor(arguments.device)}, {torch.get_num_threads()} threads, {arguments.dtype}"
+    console.print(f"{arguments.base} + {arguments.nudging}\n{machine}, torch {torch.__version__}")
+    if arguments.output:
+        found = {"machine": machine, "runs": [asdict(run) for run in runs], "memory": memory, "replayed": replayed}
+        arguments.output.write_text(json.dumps(found, indent=1))
+    if arguments.picture:
+        draw(runs, arguments.picture)
+
+
+def replay(
+    benchmark: Benchmark, prompts: Sequence[tuple[str, int]], shapes: str, arguments: argparse.Namespace
+) -> dict[str, float]:
+    """The pair's answers with and without hints, and the base model alone, by models of other shapes: seconds."""
+    base, nudging = shapes.split("+")
+    models = Replayed(base, nudging, arguments.dtype, arguments.device)
+    seconds = {"base alone": 0.0}
+    for system in ("nudged, no hints", "nudged"):
+        seconds[system] = 0.0
+        for prompt in prompts:
+            with benchmark.passes() as passes:
+                tokens = benchmark.run(system, *prompt, 0).tokens
+            seconds[system] += models.seconds(passes)
+            if system == "nudged":
+                seconds["base alone"] += models.alone(passes, tokens)
+    return seconds
+
+
+def tables(runs: Sequence[Run], systems: Sequence[str]) -> Iterator[Table]:
+    """What every system took, a table for each kind of prompt."""
+    for kind in dict.fromkeys(run.kind for run in runs):
+        columns = ("tokens/s", "of base alone", "decoding, tokens/s", "first text, s", "outside passes")
+        counted = ("base passes", "base fed", "nudging passes", "nudging fed")
+        table = Table(kind, *columns, *counted, title_justify="left")
+        alone = _rate([run for run in runs if (run.kind, run.system) == (kind, "base alone")])
+        for system in systems:
+            mine = [run for run in runs if (run.kind, run.system) == (kind, system)]
+            tokens = sum(run.tokens for run in mine)
+            outside = sum(run.outside or 0 for run in mine) / sum(run.total for run in mine)
+            counts = [[run.base_passes, run.base_fed, run.nudging_passes, run.nudging_fed] for run in mine]
+            table.add_row(
+                system,
+                f"{_rate(mine):.1f}",
+                f"{_rate(mine) / alone:.2f}x" + _range(ratios(runs, kind, system)),
+                f"{_decoding(mine):.1f}",
+                f"{median(run.first for run in mine):.2f}",
+                f"{outside:.1%}" if mine[0].outside is not None else "",
+                *("" if None in column else f"{sum(column) / tokens:.2f}" for column in zip(*counts, strict=True)),
+            )
+        yield table
+
+
+def ratios(runs: Sequence[Run], kind: str, system: str) -> list[float]:
+    """How many times as fast as the base model alone, prompt by prompt."""
+    found = []
+    for number in sorted({run.prompt for run in runs if run.kind == kind}):
+        mine, alone = (
+            [run for run in runs if (run.kind, run.prompt, run.system) == (kind, number, one)]
+            for one in (system, "base alone")
+        )
+        found.append(_rate(mine) / _rate(alone))
+    return found
+
+
+def draw(runs: Sequence[Run], path: Path) -> None:
+    """Tokens a second, by kind of prompt and system."""
+    from matplotlib import pyplot
+
+    kinds = list(dict.fromkeys(run.kind for run in runs))
+    systems = [system for system in SYSTEMS if any(run.system == system for run in runs)]
+    figure, axes = pyplot.subplots(figsize=(8, 3), layout="constrained")
+    for index, system in enumerate(systems):
+        rates = [_rate([run for run in runs if (run.kind, run.system) == (kind, system)]) for kind in kinds]
+        places = [place + (index - len(systems) / 2) * 0.16 for place in range(len(kinds))]
+        bars = axes.bar(places, rates, 0.14, label=system, color=COLOURS[SYSTEMS.index(system)])
+        axes.bar_label(bars, fmt="%.0f", fontsize=7)
+    axes.set_xticks(range(len(kinds)), kinds)
+    axes.set_ylabel("tokens a second")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=160)
+
+
+def _rate(runs: Sequence[Run]) -> float:
+    """Tokens a second over all prompts, every one at its median time."""
+    return _over_prompts(runs, lambda run: run.tokens, lambda run: run.total)
+
+
+def _decoding(runs: Sequence[Run]) -> float:
+    """The same without the first text and the time until it came."""
+    return _over_prompts(runs, lambda run: run.tokens - 1, lambda run: run.total - run.first)
+
+
+def _over_prompts(runs: Sequence[Run], tokens: Callable[[Run], float], seconds: Callable[[Run], float]) -> float:
+    numbers = {run.prompt for run in runs}
+    of = [[run for run in runs if run.prompt == number] for number in numbers]
+    return sum(tokens(several[0]) for several in of) / sum(median(map(seconds, several)) for several in of)
+
+
+def _range(values: Sequence[float]) -> str:
+    return f" ({min(values):.2f}-{max(values):.2f})"
+
+
+def _processor(device: str) -> str:
+    if device != "cpu":
+        return torch.cuda.get_device_name()
+    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return names[0].partition(": ")[2] if names else platform.processor()
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pair", choices=["demo"], default="demo", help="the pair of the README's demo")
+    parser.add_argument("--base", help="another base model")
+    parser.add_argument("--nudging")
+    parser.add_argument("--shapes", nargs="*", default=[], help=f"one of {', '.join(SHAPES)} + another, larger first")
+    parser.add_argument("--kinds", nargs="*", default=list(PROMPTS), choices=list(PROMPTS))
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--max-tokens", type=int, default=96)
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--memory", action="store_true", help="measure peak memory too, in a process for each system")
+    parser.add_argument("--output", type=Path, help="every run, as JSON")
+    parser.add_argument("--picture", type=Path)
+    arguments = parser.parse_args()
+    if not (arguments.base and arguments.nudging):
+        arguments.base, arguments.nudging = map(str, demo_pair())
+    return arguments
+
+
+if __name__ == "__main__":
+    main()
