@@ -143,7 +143,7 @@ class Benchmark:
         """Have a system answer one of the prompts; a model alone in so many tokens."""
         prompt = PROMPTS[kind][number]
         if system.startswith("nudged"):
-            return self._nudged(self.nudger if system == "nudged" else self.plain, system, kind, number)
+            return self.nudged(system, kind, number)[0]
         prompts = self.nudger.prompts(prompt)
         if system == "nudging alone":
             first, total = self.nudging.write(prompts.nudging, tokens, special_tokens=False)
@@ -152,8 +152,10 @@ class Benchmark:
             first, total = alone.write(prompts.base, tokens, special_tokens=True)
         return Run(kind, number, system, tokens, first, total)
 
-    def _nudged(self, nudger: Nudger, system: str, kind: str, number: int) -> Run:
-        with self.passes() as passes, nudger.stream(PROMPTS[kind][number]) as stream:
+    def nudged(self, system: str, kind: str, number: int) -> tuple[Run, list[Pass]]:
+        """Have the pair answer one of the prompts, and the passes that this took."""
+        nudger = self.nudger if system == "nudged" else self.plain
+        with self._watched() as passes, nudger.stream(PROMPTS[kind][number]) as stream:
             started = time.perf_counter()
             next(stream)
             first = time.perf_counter() - started
@@ -161,7 +163,7 @@ class Benchmark:
                 pass
             total = time.perf_counter() - started
         usage = stream.answer.usage
-        return Run(
+        run = Run(
             kind,
             number,
             system,
@@ -174,9 +176,10 @@ class Benchmark:
             usage.nudging.forward_passes,
             usage.nudging.tokens_fed,
         )
+        return run, passes
 
     @contextmanager
-    def passes(self) -> Iterator[list[Pass]]:
+    def _watched(self) -> Iterator[list[Pass]]:
         """The forward passes that both models make meanwhile."""
         passes: list[Pass] = []
 
@@ -265,20 +268,19 @@ def replay(
     for system in ("nudged, no hints", "nudged"):
         seconds[system] = 0.0
         for prompt in prompts:
-            with benchmark.passes() as passes:
-                tokens = benchmark.run(system, *prompt, 0).tokens
+            run, passes = benchmark.nudged(system, *prompt)
             seconds[system] += models.seconds(passes)
             if system == "nudged":
-                seconds["base alone"] += models.alone(passes, tokens)
+                seconds["base alone"] += models.alone(passes, run.tokens)
     return seconds
 
 
 def tables(runs: Sequence[Run], systems: Sequence[str]) -> Iterator[Table]:
-    """What every system took, a table for each kind of prompt."""
+    """What every system took, a table for each kind of prompt. Passes and tokens fed are per token of the answer."""
     for kind in dict.fromkeys(run.kind for run in runs):
-        columns = ("tokens/s", "of base alone", "decoding, tokens/s", "first text, s", "outside passes")
-        counted = ("base passes", "base fed", "nudging passes", "nudging fed")
-        table = Table(kind, *columns, *counted, title_justify="left")
+        columns = ("tokens/s", "decoding", "of base alone", "first text", "outside")
+        counted = ("base passes", "fed", "nudging passes", "fed")
+        table = Table(kind, *columns, *counted)
         alone = _rate([run for run in runs if (run.kind, run.system) == (kind, "base alone")])
         for system in systems:
             mine = [run for run in runs if (run.kind, run.system) == (kind, system)]
@@ -288,9 +290,9 @@ def tables(runs: Sequence[Run], systems: Sequence[str]) -> Iterator[Table]:
             table.add_row(
                 system,
                 f"{_rate(mine):.1f}",
-                f"{_rate(mine) / alone:.2f}x" + _range(ratios(runs, kind, system)),
                 f"{_decoding(mine):.1f}",
-                f"{median(run.first for run in mine):.2f}",
+                f"{_rate(mine) / alone:.2f}x" + _range(ratios(runs, kind, system)),
+                f"{median(run.first for run in mine):.2f} s",
                 f"{outside:.1%}" if mine[0].outside is not None else "",
                 *("" if None in column else f"{sum(column) / tokens:.2f}" for column in zip(*counts, strict=True)),
             )

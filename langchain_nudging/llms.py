@@ -39,7 +39,7 @@ class NudgingLLM(Identified, BaseLLM):
         **kwargs: Any,
     ) -> LLMResult:
         nudger = self._nudger_for(kwargs)
-        return _result([nudger.generate(prompt, stop=stop, **kwargs) for prompt in prompts], nudger.model_names)
+        return _result(nudger.generate_many(prompts, stop=stop, **kwargs), nudger.model_names)
 
     async def _agenerate(
         self,
@@ -49,8 +49,7 @@ class NudgingLLM(Identified, BaseLLM):
         **kwargs: Any,
     ) -> LLMResult:
         nudger = self._nudger_for(kwargs)
-        answers = [await nudger.agenerate(prompt, stop=stop, **kwargs) for prompt in prompts]
-        return _result(answers, nudger.model_names)
+        return _result(await nudger.agenerate_many(prompts, stop=stop, **kwargs), nudger.model_names)
 
     def _stream(
         self,

@@ -10,8 +10,19 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from nudging import ModelNotFoundError, Nudger, PromptError, Prompts, ScriptedModel, SettingsError, Step, load_model
+from nudging import (
+    ContextLengthError,
+    ModelNotFoundError,
+    Nudger,
+    PromptError,
+    Prompts,
+    ScriptedModel,
+    SettingsError,
+    Step,
+    load_model,
+)
 from nudging.models.local import LocalModel
+from nudging.question import Options
 
 QUESTIONS = ["why is the sky blue", "where is the sun", "who says so", "你好 🌍"]
 
@@ -62,7 +73,7 @@ def test_usage_counts_what_was_done(tiny: Nudger) -> None:
 
 
 def test_the_second_question_on_a_document_does_not_prefill_it_again(tiny_base: Path, tiny_nudging: Path) -> None:
-    nudger = Nudger(LocalModel(tiny_base), LocalModel(tiny_nudging), threshold=0.3, max_tokens=5)
+    nudger = Nudger(LocalModel(tiny_base), LocalModel(tiny_nudging), threshold=0.3, max_tokens=5, hints=False)
     document = {"role": "system", "content": "the sky is blue, the sun is far away. " * 5}
 
     def ask(question: str) -> tuple[int, int]:
@@ -92,6 +103,42 @@ async def test_concurrent_tasks_get_right_answers(tiny: Nudger) -> None:
     expected = [tiny.generate(question).pieces for question in QUESTIONS]
     answers = await asyncio.gather(*map(tiny.agenerate, QUESTIONS))
     assert [answer.pieces for answer in answers] == expected
+
+
+def test_many_prompts_are_answered_as_they_are_one_by_one(tiny: Nudger) -> None:
+    expected = [tiny.generate(question).pieces for question in QUESTIONS]
+    assert [answer.pieces for answer in tiny.generate_many(QUESTIONS * 4)] == expected * 4
+    assert tiny.generate_many([]) == []
+    drawn: Options = {"temperature": 0.8, "seed": 3}
+    one_by_one = [tiny.generate(question, **drawn).pieces for question in QUESTIONS]
+    assert [answer.pieces for answer in tiny.generate_many(QUESTIONS, **drawn)] == one_by_one
+
+
+async def test_many_prompts_are_answered_without_blocking_the_loop(tiny: Nudger) -> None:
+    expected = [tiny.generate(question).pieces for question in QUESTIONS]
+    work = asyncio.create_task(tiny.agenerate_many(QUESTIONS * 4, at_once=3))
+    ticks = 0
+    while not work.done():
+        await asyncio.sleep(0)
+        ticks += 1
+    assert [answer.pieces for answer in await work] == expected * 4
+    assert ticks > len(QUESTIONS)
+
+
+def test_many_prompts_are_checked_before_the_first_is_answered(tiny: Nudger) -> None:
+    with pytest.raises(PromptError):
+        tiny.generate_many([*QUESTIONS, ""])
+    with pytest.raises(SettingsError, match="at_once=0"):
+        tiny.generate_many(QUESTIONS, at_once=0)
+
+
+async def test_one_of_many_that_fails_gives_up_the_others(tiny: Nudger) -> None:
+    too_long = "the sky " * 2000
+    with pytest.raises(ContextLengthError):
+        tiny.generate_many([too_long, *QUESTIONS])
+    with pytest.raises(ContextLengthError):
+        await tiny.agenerate_many([*QUESTIONS, too_long])
+    assert tiny.generate(QUESTIONS[0]).pieces
 
 
 # streams that end early

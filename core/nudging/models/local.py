@@ -6,7 +6,6 @@ from bisect import bisect_right
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from threading import Lock, RLock
-from time import perf_counter
 from typing import Any, Literal, cast
 
 import jinja2
@@ -27,6 +26,7 @@ from nudging.errors import (
 from nudging.generation import ModelUsage, TokenLogprob
 from nudging.grammar import Grammar
 from nudging.instructions import with_tools
+from nudging.models.batching import Passes
 from nudging.models.constraint import Constraint
 from nudging.models.detokenizer import Detokenizer
 from nudging.models.drafts import Drafts
@@ -71,7 +71,7 @@ class LocalModel(Model):
         self._config: Any = None
         self._weights: PreTrainedModel | None = None
         self._guided: LLTokenizer | None = None
-        self._forwarding = Lock()
+        self._passes: Passes
         self.pace = Pace()
         self._idle_caches: list[KVCache] = []  # the least recently used one first
         self._kept_caches = kept_caches
@@ -191,15 +191,8 @@ class LocalModel(Model):
 
     def forward(self, tokens: list[int], cache: DynamicCache, keep: int) -> torch.Tensor:
         """One forward pass: the logits after the last `keep` tokens, shape (keep, vocabulary)."""
-        weights = self._load_weights()
-        with self._forwarding, torch.inference_mode():
-            started = perf_counter()
-            ids = torch.tensor([tokens], device=weights.device)
-            logits = weights(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=keep).logits
-            if logits.is_cuda:
-                torch.cuda.synchronize(logits.device)
-            self.pace.took(len(tokens), perf_counter() - started)
-        return cast("torch.Tensor", logits[0, -keep:])
+        self._load_weights()
+        return self._passes.run(tokens, cache, keep)
 
     def lend_cache(self, tokens: Sequence[int]) -> KVCache:
         """The idle KV cache that holds most of these tokens, for one session at a time.
@@ -286,6 +279,7 @@ class LocalModel(Model):
             if not placement:
                 cast("Any", weights).to(device)
                 pack(weights)
+            self._passes = Passes(weights, self.pace)
             self._weights = weights  # in evaluation mode, as from_pretrained gives it
             return weights
 

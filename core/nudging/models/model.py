@@ -7,8 +7,11 @@ see nothing else.
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from nudging.generation import ModelUsage, TokenLogprob
@@ -21,6 +24,9 @@ Message: TypeAlias = Mapping[str, Any]
 `tool_calls`, and with a tool's answer `tool_call_id`, as OpenAI has them."""
 
 T = TypeVar("T")
+
+_threads = ThreadPoolExecutor(64, thread_name_prefix="nudging")
+"""For event loops. Most of them only wait for forward passes; asyncio's own pool has a few for each core."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +179,7 @@ async def in_thread(function: Callable[..., T], *args: Any) -> T:
     When the caller is cancelled, what runs in the thread is waited for before the cancellation goes on: nothing else
     may touch a KV cache in the middle of a forward pass.
     """
-    work = asyncio.ensure_future(asyncio.to_thread(function, *args))
+    work = asyncio.get_running_loop().run_in_executor(_threads, partial(copy_context().run, function, *args))
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
