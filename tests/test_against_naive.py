@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from naive import NaiveModel, naive_answer
 from nudging import Nudger
+from nudging.models.local import LocalModel
 from tiny import tiny_gemma, tiny_llama
 
 QUESTIONS = ["why is the sky blue", "你好 🌍, où est le soleil?", "say " * 12]
@@ -36,9 +37,12 @@ def test_answers_are_those_of_the_naive_decoder(tiny_pair: tuple[Path, Path], th
 
 @pytest.mark.parametrize("threshold", [0.05, 0.2, 0.4])
 def test_hints_and_caches_change_no_answer(tiny_pair: tuple[Path, Path], threshold: float) -> None:
-    hinted = Nudger(*tiny_pair, threshold=threshold, max_tokens=32)
-    plain = Nudger(*tiny_pair, threshold=threshold, max_tokens=32, hints=False)
-    for question in QUESTIONS:
-        assert hinted.generate(question).pieces == plain.generate(question).pieces
-        drawn = {"temperature": 1.0, "top_p": 0.9, "seed": 5}
-        assert hinted.generate(question, **drawn).pieces == plain.generate(question, **drawn).pieces
+    hinted, plain, warm = (
+        Nudger(*(LocalModel(folder, kept_caches=kept) for folder in tiny_pair), max_tokens=32, hints=hints)
+        for hints, kept in ((True, 0), (False, 0), (True, 4))
+    )
+    for question in QUESTIONS * 2:
+        for drawn in ({}, {"temperature": 1.0, "top_p": 0.9, "seed": 5}):
+            pieces = plain.generate(question, threshold=threshold, **drawn).pieces
+            assert hinted.generate(question, threshold=threshold, **drawn).pieces == pieces
+            assert warm.generate(question, threshold=threshold, **drawn).pieces == pieces
