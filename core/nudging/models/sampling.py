@@ -28,15 +28,20 @@ def choose(
         masks: Which tokens are permitted, shape (positions, up to vocabulary). The others are not chosen. The
             probability remains the one that the model gives by itself: to have no other choice is not to be sure.
     """
-    norm = logits.float().logsumexp(dim=-1)
+    # in float32 whatever the model's dtype: the threshold is compared with these
+    logits = logits.float()
+    top, tokens = logits.max(dim=-1)
+    total = (logits - top.unsqueeze(-1)).exp_().sum(dim=-1)
+    probabilities = 1 / total
     if masks is not None:
         logits = logits[:, : masks.shape[1]].masked_fill(~masks.to(logits.device), float("-inf"))
-    top, tokens = logits.max(dim=-1)
-    # in float32 whatever the model's dtype: the threshold is compared with these
-    probabilities = (top.float() - norm).exp()
+        permitted, tokens = logits.max(dim=-1)
+        probabilities = (permitted - top).exp() / total
     if sampling is not None:
-        tokens = _sampled(logits.float(), positions, sampling)
-    return [Choice(*pair) for pair in zip(tokens.tolist(), probabilities.tolist(), strict=True)]
+        tokens = _sampled(logits, positions, sampling)
+    # both to the host at once; float32 holds any token exactly
+    columns = torch.stack((tokens.float(), probabilities)).tolist()
+    return [Choice(int(token), probability) for token, probability in zip(*columns, strict=True)]
 
 
 def _sampled(logits: torch.Tensor, positions: Sequence[int], sampling: Sampling) -> torch.Tensor:
