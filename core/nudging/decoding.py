@@ -40,6 +40,7 @@ class _Stream:
         self._rule, self._manner = rule, manner
         self._sessions: Sessions = {}
         self._answered: list[Piece] = []
+        self._text = ""
         self._finish_reason: FinishReason | None = None
         self._logprobs: tuple[TokenLogprob, ...] | None = None
 
@@ -62,9 +63,9 @@ class _Stream:
         """What of the answer so far may be shown: of its tool calls and of its content, which a call may begin in."""
         return self._manner.read_begun(self._text)
 
-    @property
-    def _text(self) -> str:
-        return "".join(piece.text for piece in self._answered)
+    def _settle(self, piece: Piece) -> None:
+        self._answered.append(piece)
+        self._text += piece.text
 
     def _closing(self, text: str, limit: int) -> Fitted | None:
         """What completes the answer after this text, if there is room for it."""
@@ -120,7 +121,7 @@ class AnswerStream(_Stream):
                 request, reply = self._rule.send(reply), None
                 match request:
                     case Piece():
-                        self._answered.append(request)
+                        self._settle(request)
                         yield request
                     case Ask(author, text, limit):
                         steps.close()
@@ -173,7 +174,7 @@ class AsyncAnswerStream(_Stream):
                 request, reply = self._rule.send(reply), None
                 match request:
                     case Piece():
-                        self._answered.append(request)
+                        self._settle(request)
                         yield request
                     case Ask(author, text, limit):
                         await steps.aclose()
