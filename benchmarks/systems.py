@@ -1,0 +1,206 @@
+"""What `speed.py` compares: both models of a pair alone, and the pair with hints and without."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
+from typing import Any
+
+import torch
+from nudging import Nudger
+from nudging.models.local import LocalModel
+from nudging.models.packing import pack
+from shapes import Pass
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+DOCUMENT = (Path(__file__).parents[1] / "docs" / "rule.md").read_text()
+CODE = (Path(__file__).parent / "intervals.py").read_text()
+
+PROMPTS = {
+    "short question": (
+        "What are three tips for staying healthy?",
+        "Why is the sky blue during the day and red in the evening?",
+        "How do I boil an egg?",
+    ),
+    "long context": (
+        f"{DOCUMENT}\n\nWhat happens to the base model's end-of-text token? Quote the text.",
+        f"{DOCUMENT}\n\nCopy the section about loop guards word by word.",
+    ),
+    "code": (
+        "Write a Python function that checks whether a string is a palindrome, with tests.",
+        f"{CODE}\n\nWrite this Python module again, with the names of its functions in Spanish.",
+    ),
+}
+
+TOPICS = (
+    *("bees", "bread", "chess", "clouds", "coffee", "cotton", "ferns", "glass"),
+    *("gravity", "iron", "maps", "mountains", "music", "paper", "rivers", "salt"),
+)
+"""Of the questions that are asked at once."""
+
+
+SYSTEMS = ("base alone", "base alone, packed", "nudging alone", "nudged, no hints", "nudged")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One answer of one system.
+
+    Args:
+        tokens: Of the model's own; for a pair of the base model's.
+        first: Seconds until the first text came.
+        total: Seconds until the last.
+        outside: Seconds of these that no forward pass was running; None where that was not measured.
+        base_passes: The base model's forward passes, and so on.
+    """
+
+    kind: str
+    prompt: int
+    system: str
+    tokens: int
+    first: float
+    total: float
+    outside: float | None = None
+    base_passes: int | None = None
+    base_fed: int | None = None
+    nudging_passes: int | None = None
+    nudging_fed: int | None = None
+
+
+class Alone:
+    """A model as transformers runs it."""
+
+    def __init__(self, name: str, dtype: torch.dtype, device: str, packed: bool = False) -> None:
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(name)
+        weights: Any = AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
+        self.weights = weights.to(device)
+        if packed:
+            pack(self.weights)
+
+    def write(self, prompt: str, tokens: int, special_tokens: bool) -> tuple[float, float]:
+        """Seconds to the first token and to the last of so many."""
+        ids = self.tokenizer(prompt, return_tensors="pt", add_special_tokens=special_tokens).to(self.weights.device)
+        clock = Clock()
+        self.weights.generate(**ids, min_new_tokens=tokens, max_new_tokens=tokens, do_sample=False, streamer=clock)
+        return clock.first, clock.total
+
+
+class Clock:
+    """A streamer that notes when the tokens come. The first that comes is the prompt."""
+
+    def __init__(self) -> None:
+        self.started = time.perf_counter()
+        self.times: list[float] = []
+
+    def put(self, value: torch.Tensor) -> None:
+        self.times.append(time.perf_counter() - self.started)
+
+    def end(self) -> None:
+        self.total = time.perf_counter() - self.started
+
+    @property
+    def first(self) -> float:
+        return self.times[1]
+
+
+class Benchmark:
+    """All systems on one pair."""
+
+    def __init__(self, base: str, nudging: str, dtype: str, device: str, max_tokens: int) -> None:
+        self.nudger = Nudger(
+            *(LocalModel(name, dtype=dtype, device=device, kept_caches=0) for name in (base, nudging)),
+            max_tokens=max_tokens,
+        )
+        self.nudger.load()
+        self.plain = Nudger(self.nudger.base_model, self.nudger.nudging_model, max_tokens=max_tokens, hints=False)
+        kind = getattr(torch, dtype)
+        self.base, self.nudging = Alone(base, kind, device), Alone(nudging, kind, device)
+        self.packed = Alone(base, kind, device, packed=True) if device == "cpu" else None
+
+    @property
+    def systems(self) -> list[str]:
+        return [system for system in SYSTEMS if self.packed or system != "base alone, packed"]
+
+    def run(self, system: str, kind: str, number: int, tokens: int) -> Run:
+        """Have a system answer one of the prompts; a model alone in so many tokens."""
+        prompt = PROMPTS[kind][number]
+        if system.startswith("nudged"):
+            return self.nudged(system, kind, number)[0]
+        prompts = self.nudger.prompts(prompt)
+        if system == "nudging alone":
+            first, total = self.nudging.write(prompts.nudging, tokens, special_tokens=False)
+        else:
+            alone = self.packed if self.packed and system == "base alone, packed" else self.base
+            first, total = alone.write(prompts.base, tokens, special_tokens=True)
+        return Run(kind, number, system, tokens, first, total)
+
+    def nudged(self, system: str, kind: str, number: int) -> tuple[Run, list[Pass]]:
+        """Have the pair answer one of the prompts, and the passes that this took."""
+        nudger = self.nudger if system == "nudged" else self.plain
+        with self._watched() as passes, nudger.stream(PROMPTS[kind][number]) as stream:
+            started = time.perf_counter()
+            next(stream)
+            first = time.perf_counter() - started
+            for _ in stream:
+                pass
+            total = time.perf_counter() - started
+        usage = stream.answer.usage
+        run = Run(
+            kind,
+            number,
+            system,
+            usage.completion_tokens,
+            first,
+            total,
+            total - sum(one.seconds for one in passes),
+            usage.base.forward_passes,
+            usage.base.tokens_fed,
+            usage.nudging.forward_passes,
+            usage.nudging.tokens_fed,
+        )
+        return run, passes
+
+    def throughput(self, at_once: int) -> float:
+        """Tokens a second while so many of sixteen questions are answered at a time."""
+        questions = [f"Tell me something about {topic}." for topic in TOPICS]
+        started = time.perf_counter()
+        answers = self.nudger.generate_many(questions, at_once=at_once)
+        return sum(answer.usage.completion_tokens for answer in answers) / (time.perf_counter() - started)
+
+    @contextmanager
+    def _watched(self) -> Iterator[list[Pass]]:
+        """The forward passes that both models make meanwhile."""
+        passes: list[Pass] = []
+
+        def watched(author: str, forward: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+            def watch(tokens: list[int], cache: Any, keep: int) -> torch.Tensor:
+                start, started = cache.get_seq_length(), time.perf_counter()
+                logits = forward(tokens, cache, keep)
+                passes.append(Pass(author, start, len(tokens), keep, time.perf_counter() - started))
+                return logits
+
+            return watch
+
+        models: list[tuple[str, Any]] = [("base", self.nudger.base_model), ("nudging", self.nudger.nudging_model)]
+        for author, model in models:
+            model.forward = watched(author, model.forward)
+        try:
+            yield passes
+        finally:
+            for _, model in models:
+                del model.forward
+
+
+def peak_memory(system: str, base: str, nudging: str, dtype: str, device: str) -> float:
+    """Gigabytes that one answer takes at the most, in a process of its own."""
+    prompt = PROMPTS["long context"][0]
+    kind = getattr(torch, dtype)
+    if system.startswith("nudged"):
+        Nudger(base, nudging, dtype=dtype, device=device, max_tokens=32).generate(prompt)
+    elif system == "nudging alone":
+        Alone(nudging, kind, device).write(prompt, 32, special_tokens=True)
+    else:
+        Alone(base, kind, device, packed=system == "base alone, packed").write(prompt, 32, special_tokens=True)
+    return torch.cuda.max_memory_allocated() / 1e9 if device != "cpu" else getrusage(RUSAGE_SELF).ru_maxrss / 1e6
