@@ -17,6 +17,7 @@ from nudging.errors import (
     ModelNotFoundError,
     NudgingError,
     PromptError,
+    ServerError,
     SettingsError,
     UnsupportedModelError,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "PromptError",
     "Prompts",
     "ScriptedModel",
+    "ServerError",
     "Settings",
     "SettingsError",
     "Step",

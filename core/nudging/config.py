@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_serializer
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_serializer
 
 from nudging.models import Model
 from nudging.nudger import Nudger
@@ -36,6 +36,12 @@ class NudgerConfig(BaseModel):
     dtype: Literal["float32", "bfloat16", "float16"] | None = Field(default=None, description="Of both models")
     device: str | None = Field(default=None, description="Where both models run, as torch names it")
     device_map: str | dict[str, Any] | None = Field(default=None, description="As in from_pretrained, not with device")
+    base_url: str | None = Field(default=None, description="Of an OpenAI-compatible API that serves the base model")
+    nudging_url: str | None = Field(default=None, description="Of one that serves the nudging model")
+    base_api_key: SecretStr | None = Field(default=None, exclude=True, description="If the base model's server asks")
+    nudging_api_key: SecretStr | None = Field(default=None, exclude=True, description="If the nudging model's does")
+    timeout: float = Field(default=60.0, gt=0, description="Seconds that a request may be without a word")
+    max_retries: int = Field(default=6, ge=0, description="How often in a row a request may fail and be tried again")
 
     @field_serializer("base_model", "nudging_model")
     def _model_name(self, model: str | Path | Model) -> str:

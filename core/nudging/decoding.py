@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 from typing_extensions import Self
 
+from nudging.errors import ServerError
 from nudging.generation import Answer, Author, FinishReason, ModelUsage, Piece, TokenLogprob, Usage
 from nudging.models.model import Hint, Session, in_thread
 from nudging.rule import Ask, Close, Fit, Fitted, More, Rule, Step
@@ -135,6 +136,9 @@ class AnswerStream(_Stream):
                         reply = self._closing(text, limit)
         except StopIteration as finished:
             self._finish(finished.value)
+        except ServerError as error:
+            error.answer = self.answer
+            raise
         finally:
             steps.close()
             for session in self._sessions.values():
@@ -188,6 +192,9 @@ class AsyncAnswerStream(_Stream):
                         reply = await in_thread(self._closing, text, limit)
         except StopIteration as finished:
             await in_thread(self._finish, finished.value)
+        except ServerError as error:
+            error.answer = self.answer
+            raise
         finally:
             await steps.aclose()
             for session in self._sessions.values():

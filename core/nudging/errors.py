@@ -8,11 +8,17 @@
      |    `-- ChatTemplateError           the nudging model has no chat template, or it fails on this conversation
      `-- ModelError
           |-- ModelNotFoundError (OSError)     no such model or folder
-          |-- UnsupportedModelError            a model whose state cannot be rolled back
+          |-- UnsupportedModelError            a model or a server that lacks what nudging needs
+          |-- ServerError                      a server that does not answer, or refuses
           `-- MissingDependencyError (ImportError)   an extra that is not installed
 
 Each message says what was wrong, with which value, and what to do.
 """
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nudging.generation import Answer
 
 
 class NudgingError(Exception):
@@ -53,3 +59,12 @@ class UnsupportedModelError(ModelError):
 
 class MissingDependencyError(ModelError, ImportError):
     """A package of an extra is not installed."""
+
+
+class ServerError(ModelError):
+    """A server does not answer, or refuses.
+
+    `answer` is what was answered until then, when it happened in the middle of an answer.
+    """
+
+    answer: "Answer | None" = None

@@ -38,12 +38,15 @@ class ModelUsage:
     Args:
         prompt_tokens: Length of its prompt, in its own tokens.
         forward_passes: Forward passes, prefill included.
-        tokens_fed: Tokens that went through those passes. What was found in the KV cache is not among them.
+        tokens_fed: Tokens that went through those passes. What was found in the KV cache is not among them. What a
+            server found there is not known: of its passes one token each is counted.
+        requests: To a server.
     """
 
     prompt_tokens: int = 0
     forward_passes: int = 0
     tokens_fed: int = 0
+    requests: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+from pydantic import SecretStr
 from typing_extensions import Unpack
 
 from nudging.decoding import AnswerStream, AsyncAnswerStream, Manner, Sessions
@@ -54,7 +55,14 @@ class Nudger:
         dtype: "float32", "bfloat16" or "float16", of both models.
         device: Where both run, as torch names it.
         device_map: As in `from_pretrained`, in place of `device`.
-        hints: Let the base model check the nudging model's proposal in one forward pass. Never changes an answer.
+        base_url: Of an OpenAI-compatible API that serves the base model (`http://host:8000/v1`); `base_model` is its
+            name there, and dtype, device and revision are the server's affair.
+        nudging_url: Likewise; either model may be on a server, or both.
+        base_api_key: If the base model's server asks for one.
+        nudging_api_key: If the nudging model's does.
+        timeout: Seconds that a request to a server may be without a word.
+        max_retries: How often in a row a request may fail and be tried again, after longer and longer pauses.
+        hints: Let the models check what may well come next in one forward pass. Never changes an answer.
 
     Raises:
         SettingsError: A setting is out of its range.
@@ -80,6 +88,12 @@ class Nudger:
         dtype: str | None = None,
         device: str | None = None,
         device_map: str | dict[str, Any] | None = None,
+        base_url: str | None = None,
+        nudging_url: str | None = None,
+        base_api_key: str | SecretStr | None = None,
+        nudging_api_key: str | SecretStr | None = None,
+        timeout: float = 60.0,
+        max_retries: int = 6,
         hints: bool = True,
     ) -> None:
         self.settings = Settings.checked(
@@ -102,19 +116,29 @@ class Nudger:
             raise SettingsError(f"device={device!r} and device_map={device_map!r}: give one of them")
         self.base_template, self.nudging_template = base_template, nudging_template
         self.hints = hints
+        if not timeout > 0 or max_retries < 0:
+            raise SettingsError(
+                f"timeout={timeout}, max_retries={max_retries}: more than 0 seconds, and 0 or more times"
+            )
         self._base_model, self._nudging_model = base_model, nudging_model
         self._base_revision, self._nudging_revision = base_revision, nudging_revision
         self._placement: dict[str, Any] = {"dtype": dtype, "device": device, "device_map": device_map}
+        self._urls: dict[Author, str | None] = {"base": base_url, "nudging": nudging_url}
+        self._api_keys: dict[Author, SecretStr | None] = {
+            "base": _secret(base_api_key),
+            "nudging": _secret(nudging_api_key),
+        }
+        self._patience: dict[str, Any] = {"timeout": timeout, "max_retries": max_retries}
 
     @cached_property
     def base_model(self) -> Model:
         """The model that writes where it is sure."""
-        return self._model(self._base_model, self._base_revision)
+        return self._model(self._base_model, "base", self._base_revision)
 
     @cached_property
     def nudging_model(self) -> Model:
         """The model that writes where the other is not, and that ends the answer."""
-        return self._model(self._nudging_model, self._nudging_revision)
+        return self._model(self._nudging_model, "nudging", self._nudging_revision)
 
     @property
     def model_names(self) -> tuple[str, str]:
@@ -135,8 +159,8 @@ class Nudger:
     def identity(self) -> Mapping[str, Any]:
         """All that shapes an answer, for cache keys. Two nudgers with equal identities answer alike."""
         return {
-            "base_model": self._model_identity(self._base_model, self._base_revision),
-            "nudging_model": self._model_identity(self._nudging_model, self._nudging_revision),
+            "base_model": self._model_identity(self._base_model, "base", self._base_revision),
+            "nudging_model": self._model_identity(self._nudging_model, "nudging", self._nudging_revision),
             "base_template": self.base_template,
             "nudging_template": self.nudging_template,
             **self.settings.model_dump(),
@@ -264,12 +288,18 @@ class Nudger:
         settings = "".join(f", {name}={value!r}" for name, value in changed.items())
         return f"Nudger(base_model={self._base_model!r}, nudging_model={self._nudging_model!r}{settings})"
 
-    def _model(self, model: ModelName, revision: str | None) -> Model:
-        return model if isinstance(model, Model) else load_model(model, revision=revision, **self._placement)
+    def _model(self, model: ModelName, side: Author, revision: str | None) -> Model:
+        if isinstance(model, Model):
+            return model
+        if url := self._urls[side]:
+            return load_model(model, url=url, side=side, api_key=self._api_keys[side], **self._patience)
+        return load_model(model, revision=revision, **self._placement)
 
-    def _model_identity(self, model: ModelName, revision: str | None) -> dict[str, Any]:
+    def _model_identity(self, model: ModelName, side: Author, revision: str | None) -> dict[str, Any]:
         if isinstance(model, Model):
             return dict(model.identity)
+        if url := self._urls[side]:
+            return {"name": _name(model), "url": url.rstrip("/")}
         return {"name": _name(model), "revision": revision, **self._placement}
 
     def _check_many(self, prompts: Sequence[Prompt], at_once: int, options: Options) -> None:
@@ -350,6 +380,10 @@ def _sampling(settings: Settings, author: Author) -> Sampling | None:
 def _check_model(field: str, model: object) -> None:
     if not isinstance(model, str | Path | Model) or not str(model).strip():
         raise SettingsError(f"{field}={model!r}: give a hub id, a model folder or a GGUF file")
+
+
+def _secret(key: str | SecretStr | None) -> SecretStr | None:
+    return SecretStr(key) if isinstance(key, str) else key
 
 
 def _name(model: ModelName) -> str:

@@ -1,8 +1,11 @@
-"""The models behind the seam of `model.py`: in this process (`local.py`), or written out (`scripted.py`)."""
+"""The models behind the seam of `model.py`: in this process (`local.py`), on a server (`remote.py`), or written out."""
 
+from collections.abc import Hashable
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import SecretStr
 
 from nudging.errors import MissingDependencyError
 from nudging.models.model import Message, Model, Sampling, Session
@@ -10,7 +13,7 @@ from nudging.models.scripted import ScriptedModel
 
 __all__ = ["Message", "Model", "Sampling", "ScriptedModel", "Session", "load_model", "unload_models"]
 
-_models: dict[str, Model] = {}
+_models: dict[Hashable, Model] = {}
 _models_lock = Lock()
 
 
@@ -21,6 +24,11 @@ def load_model(
     dtype: str | None = None,
     device: str | None = None,
     device_map: str | dict[str, Any] | None = None,
+    url: str | None = None,
+    side: Literal["base", "nudging"] = "base",
+    api_key: SecretStr | None = None,
+    timeout: float = 60.0,
+    max_retries: int = 6,
 ) -> Model:
     """The model of this name, one for all who ask for it alike. Its weights are loaded when it is first used.
 
@@ -30,10 +38,23 @@ def load_model(
         dtype: "float32", "bfloat16" or "float16"; by default float32 on a CPU and the checkpoint's own elsewhere.
         device: As torch names it; by default the first accelerator, or the CPU.
         device_map: As in `from_pretrained`, to spread a model over several devices, in place of `device`.
+        url: Of an OpenAI-compatible API, up to and with `/v1`, if the model is on a server. The name is the server's,
+            and the arguments above are not for it.
+        side: "base" or "nudging", for errors.
+        api_key: If the server asks for one.
+        timeout: Seconds that a request may be without a word.
+        max_retries: How often in a row a request may fail and be tried again.
 
     Raises:
-        MissingDependencyError: transformers or torch is not installed.
+        MissingDependencyError: transformers or torch is not installed; for a server, openai.
+        SettingsError: The URL is none, or has a password in it.
     """
+    if url is not None:
+        served = (str(name), url, side, api_key, timeout, max_retries)
+        with _models_lock:
+            if served not in _models:
+                _models[served] = _remote(*served)
+            return _models[served]
     try:
         from nudging.models.local import LocalModel
     except ImportError as error:
@@ -44,6 +65,18 @@ def load_model(
     key = repr((str(name), options))
     with _models_lock:
         return _models.setdefault(key, LocalModel(name, **options))
+
+
+def _remote(
+    name: str, url: str, side: Literal["base", "nudging"], api_key: SecretStr | None, timeout: float, max_retries: int
+) -> Model:
+    try:
+        from nudging.models.remote import RemoteModel
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"a model on a server ({url}) needs the package {error.name}: pip install 'nudging[openai]'"
+        ) from error
+    return RemoteModel(name, url, side=side, api_key=api_key, timeout=timeout, max_retries=max_retries)
 
 
 def unload_models() -> None:

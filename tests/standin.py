@@ -1,0 +1,162 @@
+"""A small server in this process that speaks vLLM's protocol, with a tiny model behind it, and fails on request.
+
+It stands in for vLLM in what the client does with answers and failures. That vLLM itself answers so is tested against
+the real one (`test_vllm.py`).
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Lock, Thread
+from typing import Any
+
+from nudging.models.local import LocalModel
+
+
+@dataclass
+class StandIn:
+    """What the server does, and what it saw.
+
+    Args:
+        model: What answers.
+        faults: How the next completions fail, one after the other: a status code, alone or as (status, seconds) with a
+            `Retry-After` header; "reset" before an answer; ("cut", n) after so many chunks; None not at all.
+        logprobs: Whether it sends any.
+        lists_end: Whether the end token is in its list of tokens.
+    """
+
+    model: LocalModel
+    name: str = "tiny"
+    url: str = ""
+    faults: list[Any] = field(default_factory=list)
+    logprobs: bool = True
+    lists_end: bool = True
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    abandoned: int = 0
+    running: int = 0
+    most_running: int = 0
+    lock: Any = field(default_factory=Lock)
+
+
+@contextmanager
+def standing_in(folder: Path, **options: Any) -> Iterator[StandIn]:
+    """A server on a port of its own."""
+    standin = StandIn(LocalModel(folder), **options)
+    standin.model.load()
+
+    class Handler(_Handler):
+        server_side = standin
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    standin.url = f"http://127.0.0.1:{server.server_port}/v1"
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield standin
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server_side: StandIn
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *arguments: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        card = {"id": self.server_side.name, "object": "model", "max_model_len": self.server_side.model.context_length}
+        self._send(200, {"object": "list", "data": [card]})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.server_side.headers.append(dict(self.headers))
+        model = self.server_side.model
+        if self.path == "/tokenize":
+            if "messages" in body:
+                text = model.render(body["messages"])
+                self._send(200, {"tokens": model.encode(text, special_tokens=False)})
+            else:
+                self._send(200, {"tokens": model.encode(body["prompt"], special_tokens=body["add_special_tokens"])})
+        elif self.path == "/detokenize":
+            self._send(200, {"prompt": model._tokenizer.decode(body["tokens"])})
+        else:
+            self._complete(body)
+
+    def _complete(self, body: dict[str, Any]) -> None:
+        side = self.server_side
+        with side.lock:
+            side.requests.append(body)
+            fault = side.faults.pop(0) if side.faults else None
+            side.running += 1
+            side.most_running = max(side.most_running, side.running)
+        try:
+            match fault:
+                case int(status):
+                    self._send(status, {"error": {"message": f"no luck today, {self.headers['authorization']}"}})
+                case (int(status), after):
+                    self._send(status, {"error": {"message": "slower"}}, {"retry-after": str(after)})
+                case "reset":
+                    self.close_connection = True
+                case ("cut", chunks):
+                    self._stream(body, chunks)
+                case _:
+                    self._stream(body, None)
+        finally:
+            with side.lock:
+                side.running -= 1
+
+    def _stream(self, body: dict[str, Any], cut_after: int | None) -> None:
+        side = self.server_side
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        role: Any = "base" if body.get("add_special_tokens", True) else "nudging"
+        session = side.model.session(body["prompt"], role=role)
+        with suppress(BrokenPipeError, ConnectionResetError):
+            for sent, step in enumerate(session.steps("", body["max_tokens"])):
+                if sent == cut_after:
+                    return
+                reason = "stop" if step.end else "length"
+                last = step.end or sent + 1 == body["max_tokens"]
+                self._chunk(step.text, step.probability, reason if last else None, step.end)
+            self.wfile.write(b"data: [DONE]\n\n")
+            session.close()
+            return
+        side.abandoned += 1
+        session.close()
+
+    def _chunk(self, text: str, probability: float, reason: str | None, end: bool) -> None:
+        side = self.server_side
+        logprob = math.log(probability)
+        found = {"tokens": [], "token_logprobs": [], "top_logprobs": []}
+        if not end or side.lists_end:
+            token = "<end>" if end else text
+            found = {"tokens": [token], "token_logprobs": [logprob], "top_logprobs": [{token: logprob}]}
+        choice = {
+            "index": 0,
+            "text": text,
+            "logprobs": found if side.logprobs else None,
+            "finish_reason": reason,
+        }
+        chunk = {"id": "1", "object": "text_completion", "created": 0, "model": side.name, "choices": [choice]}
+        self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
+        self.wfile.flush()
+
+    def _send(self, status: int, answer: dict[str, Any], headers: dict[str, str] | None = None) -> None:
+        payload = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(payload)))
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(payload)
