@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
-from typing import Any
+from typing import Any, cast
 
 import torch
 from nudging import Nudger
@@ -72,12 +72,10 @@ class Run:
 class Alone:
     """A model as transformers runs it."""
 
-    def __init__(self, name: str, dtype: torch.dtype, device: str, packed: bool = False) -> None:
+    def __init__(self, name: str, dtype: torch.dtype, device: str, weights: Any = None) -> None:
         self.tokenizer: Any = AutoTokenizer.from_pretrained(name)
-        weights: Any = AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
+        weights = weights or AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
         self.weights = weights.to(device)
-        if packed:
-            pack(self.weights)
 
     def write(self, prompt: str, tokens: int, special_tokens: bool) -> tuple[float, float]:
         """Seconds to the first token and to the last of so many."""
@@ -117,7 +115,8 @@ class Benchmark:
         self.plain = Nudger(self.nudger.base_model, self.nudger.nudging_model, max_tokens=max_tokens, hints=False)
         kind = getattr(torch, dtype)
         self.base, self.nudging = Alone(base, kind, device), Alone(nudging, kind, device)
-        self.packed = Alone(base, kind, device, packed=True) if device == "cpu" else None
+        weights = LocalModel._load_weights(cast("LocalModel", self.nudger.base_model))  # the pair's own, to save memory
+        self.packed = Alone(base, kind, device, weights) if device == "cpu" else None
 
     @property
     def systems(self) -> list[str]:
@@ -202,5 +201,8 @@ def peak_memory(system: str, base: str, nudging: str, dtype: str, device: str) -
     elif system == "nudging alone":
         Alone(nudging, kind, device).write(prompt, 32, special_tokens=True)
     else:
-        Alone(base, kind, device, packed=system == "base alone, packed").write(prompt, 32, special_tokens=True)
+        alone = Alone(base, kind, device)
+        if system == "base alone, packed":
+            pack(alone.weights)
+        alone.write(prompt, 32, special_tokens=True)
     return torch.cuda.max_memory_allocated() / 1e9 if device != "cpu" else getrusage(RUSAGE_SELF).ru_maxrss / 1e6
