@@ -55,7 +55,7 @@ def test_they_share_one_pass_through_the_model(passes: Passes, monkeypatch: pyte
     passes.work(wanted(passes))
     several = wanted(passes)
     fed: list[int] = []
-    monkeypatch.setattr(passes.pace, "took", lambda tokens, seconds: fed.append(tokens))
+    monkeypatch.setattr(passes.pace, "took", lambda tokens, seconds, sequences: fed.append(tokens))
     passes.work(several)
     assert fed == [sum(new for _, new in LENGTHS)]
 

@@ -41,6 +41,14 @@ def test_a_hiccup_does_not_change_what_a_pass_costs() -> None:
     assert machine.cost(1) == 1.0
 
 
+def test_in_company_a_token_of_ones_own_costs_what_a_token_of_each_does() -> None:
+    machine = pace(_1=1.0, _16=2.0, _256=9.0)
+    for _ in range(50):
+        machine.took(16, 2.0, sequences=16)
+    assert machine.cost(1) == 2.0
+    assert machine.cost(16) == 9.0
+
+
 def test_a_machine_changes_its_pace() -> None:
     machine = pace(_1=1.0)
     for _ in range(5):

@@ -90,7 +90,7 @@ class Passes:
         """Run them in one pass; whether that was possible. If not, nothing has happened."""
         lengths = [one.cache.get_seq_length() for one in passes]
         try:
-            logits = self._timed(lambda: _side_by_side(self.weights, passes), sum(len(one.tokens) for one in passes))
+            logits = self._timed(lambda: _side_by_side(self.weights, passes), passes)
             if not self._tried:
                 self._tried = True
                 _cut(passes, lengths)
@@ -111,15 +111,15 @@ class Passes:
             output = self.weights(input_ids=ids, past_key_values=one.cache, use_cache=True, logits_to_keep=one.keep)
             return cast("torch.Tensor", output.logits[0, -one.keep :])
 
-        return self._timed(forward, len(one.tokens))
+        return self._timed(forward, [one])
 
-    def _timed(self, forward: Callable[[], T], tokens: int) -> T:
+    def _timed(self, forward: Callable[[], T], passes: Sequence[_Pass]) -> T:
         started = perf_counter()
         with torch.inference_mode():
             logits = forward()
             if self.weights.device.type == "cuda":
                 torch.cuda.current_stream(self.weights.device).synchronize()
-        self.pace.took(tokens, perf_counter() - started)
+        self.pace.took(sum(len(one.tokens) for one in passes), perf_counter() - started, len(passes))
         return logits
 
 

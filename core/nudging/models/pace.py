@@ -15,18 +15,20 @@ class Pace:
 
     def __init__(self) -> None:
         self._passes: dict[int, tuple[float, ...]] = {}
+        self._company = 1.0
 
-    def took(self, tokens: int, seconds: float) -> None:
-        """Note a pass over so many new tokens."""
+    def took(self, tokens: int, seconds: float, sequences: int = 1) -> None:
+        """Note a pass over so many new tokens, of so many sequences together."""
         size = _size(tokens)
         self._passes[size] = (*self._passes.get(size, ()), seconds)[-REMEMBERED:]
+        self._company += (sequences - self._company) / REMEMBERED
 
     def cost(self, tokens: int) -> float:
-        """Seconds that a pass over so many new tokens takes.
+        """Seconds that a pass over so many new tokens takes, in the company that this model's passes have of late.
 
         A size that was not tried yet is taken for as cheap as the next one that was, so that it will be tried.
         """
-        size, known = _size(tokens), self._passes
+        size, known = _size(round(tokens * self._company)), self._passes
         if size not in known:
             if not known:
                 return 1.0
