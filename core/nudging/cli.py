@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.text import Text
 
 from nudging.display import as_rich
-from nudging.errors import NudgingError, PromptError, SettingsError
+from nudging.errors import MissingDependencyError, NudgingError, PromptError, SettingsError
 from nudging.generation import Answer
 from nudging.nudger import Nudger
 
@@ -22,6 +22,9 @@ SYSTEM = "You are a helpful assistant."
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 """Exit codes."""
+
+SHUTDOWN = 120
+"""Seconds that answers have to be finished when the server is told to stop."""
 
 app = typer.Typer(
     help="Let a base language model answer, nudged by a small aligned one.",
@@ -42,6 +45,12 @@ MaxTokens = Annotated[int, typer.Option(help="Length of an answer, in base-model
 System = Annotated[str, typer.Option(help="What both models are told first; may be empty.")]
 Temperature = Annotated[float, typer.Option(help="0 decodes greedily.")]
 Seed = Annotated[int | None, typer.Option(help="With a temperature: the same seed, the same answer.")]
+BaseUrl = Annotated[
+    str | None, typer.Option(help="Of an OpenAI-compatible API (…/v1) that serves the base model by its name there.")
+]
+NudgingUrl = Annotated[str | None, typer.Option(help="The same for the nudging model.")]
+BaseKey = Annotated[str | None, typer.Option(envvar="NUDGING_BASE_API_KEY", show_envvar=True, help="For --base-url.")]
+NudgingKey = Annotated[str | None, typer.Option(envvar="NUDGING_NUDGING_API_KEY", help="For --nudging-url.")]
 Json = Annotated[bool, typer.Option("--json", help="Print answers as JSON, one a line, instead of streaming them.")]
 
 
@@ -99,6 +108,60 @@ def chat(
                 turns.append({"role": "assistant", "content": answer.text})
 
 
+@app.command()
+def serve(
+    base_model: BaseModel = None,
+    nudging_model: NudgingModel = None,
+    base_url: BaseUrl = None,
+    nudging_url: NudgingUrl = None,
+    base_api_key: BaseKey = None,
+    nudging_api_key: NudgingKey = None,
+    threshold: Threshold = 0.4,
+    max_tokens: MaxTokens = 256,
+    name: Annotated[str, typer.Option(help="Of the pair, to clients.")] = "nudged",
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 is all of them.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 8080,
+    api_key: Annotated[
+        str | None, typer.Option(envvar="NUDGING_API_KEY", show_envvar=True, help="What clients must send, if set.")
+    ] = None,
+    at_once: Annotated[int, typer.Option(help="Answers that are worked on at a time.", min=1)] = 16,
+    queue: Annotated[int, typer.Option(help="Requests that may wait for their turn.", min=0)] = 64,
+    max_body: Annotated[int, typer.Option(help="Bytes of a request.", min=1)] = 1 << 20,
+    max_prompt_tokens: Annotated[int | None, typer.Option(help="Length of a prompt.", min=1)] = None,
+) -> None:
+    """Serve the pair through OpenAI's API, with a page to chat at /."""
+    with _errors_for_people():
+        serving, uvicorn = _serving()
+        nudger = _nudger(
+            base_model,
+            nudging_model,
+            base_url=base_url,
+            nudging_url=nudging_url,
+            base_api_key=base_api_key,
+            nudging_api_key=nudging_api_key,
+            threshold=threshold,
+            max_tokens=max_tokens,
+        )
+        with _loading(nudger):
+            nudger.load()
+        limits = serving.Limits(at_once=at_once, queue=queue, body=max_body, prompt_tokens=max_prompt_tokens)
+        server = serving.create_app(nudger, name=name, limits=limits, api_key=api_key)
+        err.print(f"{nudger.name}, as {name!r}, at http://{host}:{port}")
+        uvicorn.run(server, host=host, port=port, log_level="warning", timeout_graceful_shutdown=SHUTDOWN)
+
+
+def _serving() -> tuple[Any, Any]:
+    try:
+        import uvicorn
+
+        from nudging import serving
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"nudging serve needs the package {error.name}: pip install 'nudging[server]'"
+        ) from error
+    return serving, uvicorn
+
+
 def _next_question() -> str:
     try:
         err.print("\n[bold]>[/bold] ", end="")
@@ -114,6 +177,9 @@ def _system_turn(system: str) -> list[dict[str, str]]:
 def _nudger(base_model: str | None, nudging_model: str | None, **settings: Any) -> Nudger:
     """The engine of these models, with what must be converted first converted."""
     Nudger(base_model or "demo", nudging_model or "demo", **settings)  # settings are checked before anything slow
+    for side, model in (("base", base_model), ("nudging", nudging_model)):
+        if settings.get(f"{side}_url") and model is None:
+            raise SettingsError(f"--{side}-url needs --{side}-model, the name that the server has for it")
     if base_model is None or nudging_model is None:
         from nudging.demo import demo_pair
 

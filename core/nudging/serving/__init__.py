@@ -1,0 +1,6 @@
+"""`nudging serve`: a nudged pair behind OpenAI's API."""
+
+from nudging.serving.app import create_app
+from nudging.serving.limits import Limits
+
+__all__ = ["Limits", "create_app"]

@@ -1,0 +1,393 @@
+"""`nudging serve`, driven by the clients that people have."""
+
+import asyncio
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from langchain_openai import ChatOpenAI
+from llama_index.core.llms import ChatMessage
+from llama_index.llms.openai_like import OpenAILike
+from nudging import Nudger, ScriptedModel, ServerError, Step
+from nudging.serving import Limits
+from openai import AsyncOpenAI, OpenAI
+from pydantic import BaseModel
+from served import serving
+from tiny import tiny_gemma, tiny_llama
+
+pytestmark = pytest.mark.enable_socket
+
+QUESTION = "why is the sky blue?"
+MESSAGES: Any = [{"role": "system", "content": "the sun is far away"}, {"role": "user", "content": QUESTION}]
+KEY = "sk-of-the-house"
+JSON = {"content-type": "application/json"}
+
+Serve = Callable[..., str]
+
+
+class Colour(BaseModel):
+    """A colour."""
+
+    red: bool
+
+
+TOOLS: Any = [{"type": "function", "function": {"name": "look", "parameters": Colour.model_json_schema()}}]
+
+
+@pytest.fixture(scope="module")
+def roomy_pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Models whose contexts have room for tools."""
+    folder = tmp_path_factory.mktemp("roomy")
+    return tiny_gemma(folder / "gemma", context=4096), tiny_llama(folder / "llama", context=4096)
+
+
+@pytest.fixture
+def tiny_pair_nudger(roomy_pair: tuple[Path, Path]) -> Nudger:
+    return Nudger(*roomy_pair, threshold=0.2, max_tokens=24)
+
+
+@pytest.fixture
+def serve(tiny_pair_nudger: Nudger) -> Iterator[Serve]:
+    """Starts a server, of the tiny pair if no other nudger is given."""
+    with ExitStack() as running:
+
+        def start(nudger: Nudger | None = None, **options: Any) -> str:
+            return running.enter_context(serving(nudger or tiny_pair_nudger, **options))
+
+        yield start
+
+
+def client(url: str, key: str = "none") -> OpenAI:
+    return OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0)
+
+
+class Slow:
+    """A script that takes its time, so that a test can look at what is running."""
+
+    def __init__(self, seconds: float = 0.02, words: int = 400) -> None:
+        self.seconds, self.words, self.said = seconds, words, 0
+
+    def __call__(self, prompt: str, text: str) -> Sequence[Step]:
+        self.said += 1
+        time.sleep(self.seconds)
+        return [Step(f" word{text.count(' ')}", 0.1)]
+
+
+def slow_nudger(script: Slow, max_tokens: int = 400) -> Nudger:
+    return Nudger(ScriptedModel(script), ScriptedModel(script), max_tokens=max_tokens)
+
+
+def wait_until(condition: Any, seconds: float = 5.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+# answers
+
+
+def test_a_chat_completion_is_the_engines_answer(serve: Serve, tiny_pair_nudger: Nudger) -> None:
+    expected = tiny_pair_nudger.generate(MESSAGES)
+    found = client(serve()).chat.completions.create(model="nudged", messages=MESSAGES)
+    assert found.choices[0].message.content == expected.text
+    assert found.choices[0].finish_reason == ("length" if expected.finish_reason == "length" else "stop")
+    assert found.usage is not None
+    assert found.usage.prompt_tokens == expected.usage.prompt_tokens
+    assert found.usage.completion_tokens == expected.usage.completion_tokens
+    assert found.usage.total_tokens == expected.usage.total_tokens
+
+
+def test_a_stream_adds_up_to_it_and_says_who_wrote_what(serve: Serve, tiny_pair_nudger: Nudger) -> None:
+    expected = tiny_pair_nudger.generate(MESSAGES)
+    stream = client(serve()).chat.completions.create(
+        model="nudged", messages=MESSAGES, stream=True, stream_options={"include_usage": True}
+    )
+    chunks = list(stream)
+    deltas = [chunk.choices[0].delta for chunk in chunks if chunk.choices]
+    assert deltas[0].role == "assistant"
+    assert "".join(delta.content or "" for delta in deltas) == expected.text
+    assert chunks[-2].choices[0].finish_reason in ("stop", "length")
+    assert chunks[-1].usage is not None
+    assert chunks[-1].usage.completion_tokens == expected.usage.completion_tokens
+    beside = [getattr(chunk.choices[0], "nudging", None) for chunk in chunks if chunk.choices]
+    assert [(one["text"], one["author"]) for one in beside if one] == [
+        (piece.text, piece.author) for piece in expected.pieces
+    ]
+
+
+def test_completions_take_one_prompt_or_several(serve: Serve, tiny_pair_nudger: Nudger) -> None:
+    ask = client(serve()).completions.create
+    expected = [tiny_pair_nudger.generate(prompt).text for prompt in (QUESTION, "who?")]
+    assert ask(model="nudged", prompt=QUESTION).choices[0].text == expected[0]
+    assert [choice.text for choice in ask(model="nudged", prompt=[QUESTION, "who?"]).choices] == expected
+    streamed = ask(model="nudged", prompt=QUESTION, stream=True)
+    assert "".join(chunk.choices[0].text for chunk in streamed) == expected[0]
+
+
+def test_settings_of_a_request_are_honoured(serve: Serve, tiny_pair_nudger: Nudger) -> None:
+    ask = client(serve()).chat.completions.create
+    drawn: Any = {"temperature": 0.9, "seed": 7, "top_p": 0.8}
+    found = ask(model="nudged", messages=MESSAGES, max_tokens=9, extra_body={"threshold": 0.05}, **drawn)
+    expected = tiny_pair_nudger.generate(MESSAGES, max_tokens=9, threshold=0.05, **drawn)
+    assert found.choices[0].message.content == expected.text
+    cut = ask(model="nudged", messages=MESSAGES, max_completion_tokens=3)
+    assert cut.choices[0].finish_reason == "length"
+    whole = tiny_pair_nudger.generate(MESSAGES).text
+    stop = whole[len(whole) // 2 :][:2]
+    stopped = ask(model="nudged", messages=MESSAGES, stop=[stop])
+    assert stopped.choices[0].message.content == whole[: whole.index(stop)]
+    assert stopped.choices[0].finish_reason == "stop"
+
+
+def test_log_probabilities_are_those_of_the_answers_tokens(serve: Serve) -> None:
+    api = client(serve(slow_nudger(Slow(0))))
+    choice = api.chat.completions.create(model="nudged", messages=MESSAGES, logprobs=True, max_tokens=3).choices[0]
+    assert choice.logprobs is not None
+    assert choice.logprobs.content is not None
+    assert "".join(one.token for one in choice.logprobs.content) == choice.message.content
+    assert all(one.logprob <= 0 for one in choice.logprobs.content)
+    text = api.completions.create(model="nudged", prompt=QUESTION, logprobs=1, max_tokens=3).choices[0]
+    assert text.logprobs is not None
+    assert "".join(text.logprobs.tokens or []) == text.text
+
+
+def test_a_tool_that_must_be_called_is_called_streamed_or_not(serve: Serve) -> None:
+    ask = client(serve()).chat.completions.create
+    asked: Any = {"model": "nudged", "messages": MESSAGES, "tools": TOOLS, "tool_choice": "required", "max_tokens": 60}
+    message = ask(**asked).choices[0]
+    assert message.finish_reason == "tool_calls"
+    (call,) = message.message.tool_calls or []
+    assert call.function.name == "look"
+    Colour.model_validate_json(call.function.arguments)
+    arguments, names = "", []
+    for chunk in ask(**asked, stream=True):
+        for part in chunk.choices[0].delta.tool_calls or []:
+            arguments += part.function.arguments or ""
+            names += [part.function.name] if part.function.name else []
+    assert names == ["look"]
+    assert json.loads(arguments) == json.loads(call.function.arguments)
+
+
+def test_a_response_format_holds_the_answer(serve: Serve) -> None:
+    found = client(serve()).chat.completions.create(
+        model="nudged",
+        messages=MESSAGES,
+        max_tokens=60,
+        response_format={
+            "type": "json_schema",
+            "json_schema": {"name": "colour", "schema": Colour.model_json_schema()},
+        },
+    )
+    Colour.model_validate_json(found.choices[0].message.content or "")
+
+
+# other clients
+
+
+def test_langchains_openai_client_streams_and_calls_tools(serve: Serve, tiny_pair_nudger: Nudger) -> None:
+    chat = ChatOpenAI(model="nudged", base_url=f"{serve()}/v1", api_key="none", temperature=0, max_retries=0)
+    question = [("system", "the sun is far away"), ("human", QUESTION)]
+    expected = tiny_pair_nudger.generate(MESSAGES).text
+    assert chat.invoke(question).content == expected
+    assert "".join(str(chunk.content) for chunk in chat.stream(question)) == expected
+    calling = chat.bind_tools([Colour], tool_choice="any").bind(max_tokens=60)
+    assert calling.invoke(question).tool_calls[0]["name"] == "Colour"
+
+
+async def test_llamaindexs_openai_like_client_works(serve: Serve, tiny_pair_nudger: Nudger) -> None:
+    llm = OpenAILike(model="nudged", api_base=f"{serve()}/v1", api_key="none", is_chat_model=True, temperature=0)
+    messages = [ChatMessage(role=one["role"], content=one["content"]) for one in MESSAGES]
+    expected = tiny_pair_nudger.generate(MESSAGES).text
+    assert llm.chat(messages).message.content == expected
+    assert [part.message.content for part in llm.stream_chat(messages)][-1] == expected
+    assert (await llm.achat(messages)).message.content == expected
+
+
+async def test_many_at_once_get_their_own_answers(serve: Serve, tiny_pair_nudger: Nudger) -> None:
+    questions = [QUESTION, "are whales far away?", "who?"]
+    expected = [tiny_pair_nudger.generate(question).text for question in questions]
+    async with AsyncOpenAI(base_url=f"{serve()}/v1", api_key="none") as api:
+        found = await asyncio.gather(
+            *(
+                api.chat.completions.create(model="nudged", messages=[{"role": "user", "content": question}])
+                for question in questions * 8
+            )
+        )
+    assert [one.choices[0].message.content for one in found] == expected * 8
+
+
+# refusals
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({}, "messages"),
+    ({"messages": []}, "messages"),
+    ({"messages": [{"role": "robot", "content": "hi"}]}, "robot"),
+    ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]}, "content"),
+    ({"messages": MESSAGES, "n": 2}, "n: "),
+    ({"messages": MESSAGES, "frequency_penalty": 1.0}, "frequency_penalty"),
+    ({"messages": MESSAGES, "temperature": -1}, "temperature"),
+    ({"messages": MESSAGES, "max_tokens": 0}, "max_tokens"),
+    ({"messages": MESSAGES, "max_tokens": "many"}, "max_tokens"),
+    ({"messages": MESSAGES, "stream": "yes"}, "stream"),
+    ({"messages": MESSAGES, "tool_choice": "required"}, "tool"),
+    ({"messages": MESSAGES, "response_format": {"type": "yaml"}}, "response_format"),
+    ({"messages": [{"role": "user", "content": "the sky " * 9000}]}, "context"),
+    ({"messages": [{"role": "user", "content": "\ud800"}]}, "surrogate"),
+]
+
+
+@pytest.mark.parametrize(("body", "said"), REFUSED, ids=[said for _, said in REFUSED])
+@pytest.mark.parametrize("stream", [False, True])
+def test_bad_requests_are_refused_in_openais_words(serve: Serve, body: dict[str, Any], said: str, stream: bool) -> None:
+    asked = {"stream": True, **body} if stream else body
+    answer = httpx.post(f"{serve()}/v1/chat/completions", content=json.dumps(asked), headers=JSON, timeout=20)
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert error["type"] == "invalid_request_error"
+    assert said.lower() in error["message"].lower()
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"messages": "\xff"}', b"{}" * 10])
+def test_what_is_no_request_is_refused(serve: Serve, body: bytes) -> None:
+    answer = httpx.post(f"{serve()}/v1/chat/completions", content=body, headers=JSON)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"]
+
+
+def test_unknown_models_and_paths_are_not_found(serve: Serve) -> None:
+    url = serve()
+    with pytest.raises(openai.NotFoundError, match="no model 'gpt-9'"):
+        client(url).chat.completions.create(model="gpt-9", messages=MESSAGES)
+    assert httpx.get(f"{url}/v1/nothing").json()["error"]["type"] == "invalid_request_error"
+    assert httpx.get(f"{url}/v1/chat/completions").status_code == 405
+    assert client(url).models.list().data[0].id == "nudged"
+    assert client(url).models.retrieve("nudged").id == "nudged"
+
+
+def test_a_key_opens_everything_and_nothing_else_does(serve: Serve) -> None:
+    url = serve(api_key=KEY)
+    assert client(url, KEY).chat.completions.create(model="nudged", messages=MESSAGES).choices
+    for wrong in ("none", KEY[:-1], KEY + "x", "ключ".encode().decode("latin-1")):
+        headers = {"authorization": f"Bearer {wrong}".encode("latin-1")}
+        answer = httpx.get(f"{url}/v1/models", headers=headers)
+        assert answer.status_code == 401
+        assert KEY not in answer.text
+    assert httpx.get(f"{url}/v1/models").status_code == 401
+    assert httpx.get(f"{url}/health").json() == {"status": "ok"}
+    assert httpx.get(f"{url}/metrics").status_code == 200
+
+
+def test_a_body_beyond_the_limit_is_refused_whether_it_says_its_length_or_not(serve: Serve) -> None:
+    url = serve(limits=Limits(body=1000))
+
+    def endless() -> Iterator[bytes]:
+        for _ in range(100):
+            yield b"x" * 1000
+
+    large = httpx.post(f"{url}/v1/chat/completions", content=b"x" * 10_000_000)
+    assert large.status_code == 413
+    assert httpx.post(f"{url}/v1/chat/completions", content=endless()).status_code == 413
+
+
+def test_a_prompt_beyond_the_limit_is_refused(serve: Serve) -> None:
+    api = client(serve(limits=Limits(prompt_tokens=20)))
+    with pytest.raises(openai.BadRequestError, match="may have 20") as raised:
+        api.chat.completions.create(model="nudged", messages=MESSAGES)
+    assert raised.value.code == "context_length_exceeded"
+
+
+def test_a_flood_beyond_the_queue_is_turned_away_and_the_rest_is_answered(serve: Serve) -> None:
+    url = serve(slow_nudger(Slow(0.01), max_tokens=10), limits=Limits(at_once=2, queue=3))
+
+    def ask(_: int) -> int:
+        return httpx.post(f"{url}/v1/chat/completions", json={"messages": MESSAGES}, timeout=30).status_code
+
+    with ThreadPoolExecutor(20) as pool:
+        statuses = list(pool.map(ask, range(20)))
+    assert set(statuses) == {200, 429}
+    assert statuses.count(200) >= 5
+
+
+# clients that leave, and clients that do not go on
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_leaves_stops_the_decoding_and_frees_its_place(serve: Serve, stream: bool) -> None:
+    script = Slow(0.02, words=10_000)
+    url = serve(slow_nudger(script, max_tokens=10_000), limits=Limits(at_once=1, queue=0))
+    if stream:
+        with httpx.stream("POST", f"{url}/v1/chat/completions", json={"messages": MESSAGES, "stream": True}) as it:
+            next(it.iter_lines())
+    else:
+        with pytest.raises(httpx.TimeoutException):
+            httpx.post(f"{url}/v1/chat/completions", json={"messages": MESSAGES}, timeout=0.5)
+    assert wait_until(lambda: "nudging_running 0.0" in httpx.get(f"{url}/metrics").text)
+    said = script.said
+    time.sleep(0.3)
+    assert script.said <= said + 1
+
+
+def test_a_request_that_does_not_end_is_let_go(serve: Serve) -> None:
+    url = serve(limits=Limits(patience=0.3))
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as slow:
+        slow.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+        slow.settimeout(5)
+        assert b"408" in slow.recv(4096)
+
+
+def test_a_failure_in_the_middle_of_a_stream_is_said_in_the_stream(serve: Serve) -> None:
+    class Failing(Slow):
+        def __call__(self, prompt: str, text: str) -> Sequence[Step]:
+            if text.count(" ") > 3:
+                raise ServerError("the base server at http://x/v1: gone")
+            return super().__call__(prompt, text)
+
+    url = serve(slow_nudger(Failing(0)))
+    with pytest.raises(openai.APIError, match="gone"):
+        list(client(url).chat.completions.create(model="nudged", messages=MESSAGES, stream=True))
+    with pytest.raises(openai.InternalServerError, match="gone") as raised:
+        client(url).chat.completions.create(model="nudged", messages=MESSAGES)
+    assert raised.value.status_code == 502
+
+
+def test_metrics_count_answers_tokens_and_responses(serve: Serve) -> None:
+    url = serve()
+    found = client(url).chat.completions.create(model="nudged", messages=MESSAGES)
+    httpx.post(f"{url}/v1/chat/completions", json={})
+    text = httpx.get(f"{url}/metrics").text
+    assert found.usage is not None
+    lines = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    tokens = sum(float(lines[f'nudging_tokens_total{{author="{author}"}}']) for author in ("base", "nudging"))
+    assert tokens == found.usage.completion_tokens
+    assert lines['nudging_responses_total{path="/v1/chat/completions",status="200"}'] == "1.0"
+    assert lines['nudging_responses_total{path="/v1/chat/completions",status="400"}'] == "1.0"
+    assert lines["nudging_running"] == "0.0"
+
+
+def test_a_server_that_is_told_to_stop_finishes_what_runs() -> None:
+    answers: list[str] = []
+    with serving(slow_nudger(Slow(0.02), max_tokens=30)) as url:
+
+        def ask() -> None:
+            found = client(url).chat.completions.create(model="nudged", messages=MESSAGES)
+            answers.append(found.choices[0].finish_reason)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        assert wait_until(lambda: "nudging_running 1.0" in httpx.get(f"{url}/metrics").text)
+    asking.join(10)
+    assert answers == ["length"]
