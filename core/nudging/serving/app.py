@@ -303,4 +303,6 @@ def _say_errors_as_openai_does(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _(_: Request, error: HTTPException) -> Response:
-        return refusal(RefusedError(error.status_code, "invalid_request_error", str(error.detail)))
+        response = refusal(RefusedError(error.status_code, "invalid_request_error", str(error.detail)))
+        response.headers.update(error.headers or {})  # which methods are allowed, say
+        return response

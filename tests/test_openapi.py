@@ -1,0 +1,19 @@
+"""Whatever fits the server's OpenAPI, and whatever does not: never a 500, always the documented shape."""
+
+from typing import Any
+
+import schemathesis
+from hypothesis import HealthCheck, settings
+from nudging import Nudger, ScriptedModel
+from nudging.serving import create_app
+from schemathesis import Case
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+app = create_app(Nudger(ScriptedModel("yes it is"), ScriptedModel("yes it is")))
+schema: Any = schemathesis.openapi.from_asgi("/openapi.json", app)
+
+
+@schema.parametrize()
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+def test_no_request_breaks_the_server(case: Case) -> None:
+    case.call_and_validate(excluded_checks=[positive_data_acceptance])  # a role is checked by the engine
