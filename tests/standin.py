@@ -76,7 +76,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        self.server_side.headers.append(dict(self.headers))
+        self.server_side.headers.append({name.lower(): value for name, value in self.headers.items()})
         model = self.server_side.model
         if self.path == "/tokenize":
             if "messages" in body:
