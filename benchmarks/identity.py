@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nudging import Nudger
-from nudging.demo import demo_pair
 from nudging.models.local import LocalModel
 from nudging.models.model import Hint, Model
 from nudging.question import Options
+from pair import add_pair, pair
 from rich.console import Console
 from rich.progress import track
 
@@ -30,9 +30,7 @@ WAYS: list[tuple[str, Options]] = [
 
 def main() -> None:
     arguments = _arguments()
-    base, nudging = (
-        LocalModel(name, dtype=arguments.dtype, kept_caches=0) for name in (arguments.base, arguments.nudging)
-    )
+    base, nudging = (LocalModel(name, dtype=arguments.dtype, kept_caches=0) for name in pair(arguments))
     hinted, plain = (Nudger(base, nudging, max_tokens=arguments.max_tokens, hints=hints) for hints in (True, False))
     prompts = passages(arguments.prompts)
     console = Console(width=120)
@@ -73,15 +71,11 @@ def report(console: Console, what: str, found: Sequence[tuple[str, str]]) -> Non
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--base", help="the demo pair's if left out")
-    parser.add_argument("--nudging")
+    add_pair(parser)
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--prompts", type=int, default=100)
     parser.add_argument("--max-tokens", type=int, default=64)
-    arguments = parser.parse_args()
-    if not (arguments.base and arguments.nudging):
-        arguments.base, arguments.nudging = map(str, demo_pair())
-    return arguments
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -27,9 +27,9 @@ from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import NodeWithScore, TextNode
 from llama_index_instrumentation import get_dispatcher
-from nudging.demo import demo_pair
 from nudging.generation import Author
 from nudging.prompts import Prompt
+from pair import add_pair, pair
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -187,7 +187,7 @@ def _share(of: Sequence[bool]) -> str:
 
 
 def _systems(arguments: argparse.Namespace) -> dict[str, NudgingLLM]:
-    base, nudging = demo_pair() if arguments.base is None else (arguments.base, arguments.nudging)
+    base, nudging = pair(arguments)
     fields: dict[str, Any] = {
         "base_model": base,
         "nudging_model": nudging,
@@ -207,8 +207,7 @@ def _systems(arguments: argparse.Namespace) -> dict[str, NudgingLLM]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("questions", type=Path)
-    parser.add_argument("--base", help="the demo pair's if left out")
-    parser.add_argument("--nudging")
+    add_pair(parser)
     parser.add_argument("--threshold", type=float, default=0.4)
     parser.add_argument("--max-tokens", type=int, default=128)
     parser.add_argument("--template", help="Jinja, for the base prompt")

@@ -23,7 +23,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from nudging.demo import demo_pair
+from pair import add_pair, pair
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -194,8 +194,7 @@ def _processor(device: str) -> str:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pair", choices=["demo"], default="demo", help="the pair of the README's demo")
-    parser.add_argument("--base", help="another base model")
-    parser.add_argument("--nudging")
+    add_pair(parser)
     parser.add_argument("--shapes", nargs="*", default=[], help=f"one of {', '.join(SHAPES)} + another, larger first")
     parser.add_argument("--kinds", nargs="*", default=list(PROMPTS), choices=list(PROMPTS))
     parser.add_argument("--at-once", nargs="*", type=int, default=[], help="questions at a time, for throughput")
@@ -207,8 +206,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, help="every run, as JSON")
     parser.add_argument("--picture", type=Path)
     arguments = parser.parse_args()
-    if not (arguments.base and arguments.nudging):
-        arguments.base, arguments.nudging = map(str, demo_pair())
+    arguments.base, arguments.nudging = pair(arguments)
     return arguments
 
 

@@ -16,7 +16,7 @@ from langchain_core.messages import (
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.utils.json import parse_partial_json
 from nudging import Answer, Message, Piece, PromptError
-from nudging.tool_calls import Begun, new_call_id
+from nudging.tool_calls import Begun, CallPart, Shown, new_call_id
 
 from langchain_nudging.metadata import answer_metadata, pieces_metadata
 
@@ -79,43 +79,30 @@ class Chunks:
     """An answer in chunks, one for each piece and a last one. Text that a tool call may begin in is held back."""
 
     def __init__(self) -> None:
-        self._content = ""
-        self._arguments: list[str] = []  # of each call that has begun, as far as they were yielded
+        self._shown = Shown()
 
     def of_piece(self, piece: Piece, begun: Begun) -> AIMessageChunk:
         """What this piece adds to what has begun."""
-        content = self._rest_of(begun.content)
-        self._content += content
         return AIMessageChunk(
-            content=content,
-            tool_call_chunks=list(self._call_chunks(begun)),
+            content=self._shown.content(begun.content),
+            tool_call_chunks=[_call_chunk(part) for part in self._shown.parts(begun.tool_calls)],
             response_metadata=pieces_metadata([piece]),
         )
 
     def last(self, answer: Answer, model_names: tuple[str, str]) -> AIMessageChunk:
         """What is left, and what is known of the answer as a whole."""
         return AIMessageChunk(
-            content=self._rest_of(answer.content),
-            tool_call_chunks=[] if self._arguments else list(_whole_calls(answer)),
+            content=self._shown.content(answer.content),
+            tool_call_chunks=[] if self._shown.calls else list(_whole_calls(answer)),
             response_metadata=answer_metadata(answer, model_names),
             usage_metadata=_usage(answer),
             chunk_position="last",
         )
 
-    def _rest_of(self, content: str) -> str:
-        return content[len(self._content) :] if content.startswith(self._content) else ""
 
-    def _call_chunks(self, begun: Begun) -> Iterator[ToolCallChunk]:
-        """The calls as far as they have come, less what of them was yielded before."""
-        for index, call in enumerate(begun.tool_calls):
-            if index == len(self._arguments):
-                self._arguments.append(call.arguments)
-                yield ToolCallChunk(
-                    name=call.name, args=call.arguments, id=new_call_id(), index=index, type="tool_call_chunk"
-                )
-            elif added := call.arguments[len(self._arguments[index]) :]:
-                self._arguments[index] = call.arguments
-                yield ToolCallChunk(name=None, args=added, id=None, index=index, type="tool_call_chunk")
+def _call_chunk(part: CallPart) -> ToolCallChunk:
+    id_ = new_call_id() if part.name else None
+    return ToolCallChunk(name=part.name, args=part.arguments, id=id_, index=part.index, type="tool_call_chunk")
 
 
 def _whole_calls(answer: Answer) -> Iterator[ToolCallChunk]:

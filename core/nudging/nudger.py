@@ -199,9 +199,7 @@ class Nudger:
         The stream is an iterator of pieces, and a context manager that stops the decoding; its `answer` is what was
         answered so far.
         """
-        question = Question.checked(prompt, self.settings, **options)
-        manner = self._manner(question)
-        return AnswerStream(_rule(question), self._sessions(question, manner), manner)
+        return self._stream(Question.checked(prompt, self.settings, **options))
 
     def generate_many(
         self, prompts: Sequence[Prompt], *, at_once: int = AT_ONCE, **options: Unpack[Options]
@@ -216,18 +214,18 @@ class Nudger:
         Raises:
             NudgingError: What `generate` raises on one of them. The others are given up.
         """
-        self._check_many(prompts, at_once, options)
+        questions = self._questions(prompts, at_once, options)
         given_up = Event()
 
-        def answer(prompt: Prompt) -> Answer:
-            with self.stream(prompt, **options) as stream:
+        def answer(question: Question) -> Answer:
+            with self._stream(question) as stream:
                 for _ in stream:
                     if given_up.is_set():
                         break
                 return stream.answer
 
         with ThreadPoolExecutor(at_once) as pool:
-            answers = [pool.submit(answer, prompt) for prompt in prompts]
+            answers = [pool.submit(answer, question) for question in questions]
             try:
                 return [one.result() for one in answers]
             except BaseException:
@@ -246,14 +244,16 @@ class Nudger:
         self, prompts: Sequence[Prompt], *, at_once: int = AT_ONCE, **options: Unpack[Options]
     ) -> list[Answer]:
         """`generate_many` without blocking the event loop."""
-        self._check_many(prompts, at_once, options)
+        questions = self._questions(prompts, at_once, options)
         turns = asyncio.Semaphore(at_once)
 
-        async def answer(prompt: Prompt) -> Answer:
-            async with turns:
-                return await self.agenerate(prompt, **options)
+        async def answer(question: Question) -> Answer:
+            async with turns, self._astream(question) as stream:
+                async for _ in stream:
+                    pass
+                return stream.answer
 
-        answers = [asyncio.create_task(answer(prompt)) for prompt in prompts]
+        answers = [asyncio.create_task(answer(question)) for question in questions]
         try:
             return await asyncio.gather(*answers)
         finally:
@@ -263,9 +263,7 @@ class Nudger:
 
     def astream(self, prompt: Prompt, **options: Unpack[Options]) -> AsyncAnswerStream:
         """`stream` without blocking the event loop; what needs a tokenizer is checked with the first piece."""
-        question = Question.checked(prompt, self.settings, **options)
-        manner = self._manner(question)
-        return AsyncAnswerStream(_rule(question), lambda: in_thread(self._sessions, question, manner), manner)
+        return self._astream(Question.checked(prompt, self.settings, **options))
 
     def prompts(self, prompt: Prompt, **options: Unpack[Options]) -> Prompts:
         """The two prompts that the models see for this question or conversation, and these options of `generate`.
@@ -302,11 +300,19 @@ class Nudger:
             return {"name": _name(model), "url": url.rstrip("/")}
         return {"name": _name(model), "revision": revision, **self._placement}
 
-    def _check_many(self, prompts: Sequence[Prompt], at_once: int, options: Options) -> None:
+    def _stream(self, question: Question) -> AnswerStream:
+        manner = self._manner(question)
+        return AnswerStream(_rule(question), self._sessions(question, manner), manner)
+
+    def _astream(self, question: Question) -> AsyncAnswerStream:
+        manner = self._manner(question)
+        return AsyncAnswerStream(_rule(question), lambda: in_thread(self._sessions, question, manner), manner)
+
+    def _questions(self, prompts: Sequence[Prompt], at_once: int, options: Options) -> list[Question]:
+        """All of them, checked before the first is answered."""
         if at_once < 1:
             raise SettingsError(f"at_once={at_once}: give the number of prompts to work on at a time, 1 or more")
-        for prompt in prompts:
-            Question.checked(prompt, self.settings, **options)
+        return [Question.checked(prompt, self.settings, **options) for prompt in prompts]
 
     def _rendered(self, question: Question) -> Prompts:
         if isinstance(question.prompt, Prompts):

@@ -68,6 +68,52 @@ class Begun:
 
 
 @dataclass(frozen=True, slots=True)
+class CallPart:
+    """What a call grew by.
+
+    Args:
+        index: Of the call in its answer.
+        name: Of the tool, with the call's first part.
+        arguments: JSON, a part of it.
+    """
+
+    index: int
+    name: str | None
+    arguments: str
+
+
+class Shown:
+    """What of an unfinished answer was shown, for those who show an answer part by part."""
+
+    def __init__(self) -> None:
+        self._content = ""
+        self._arguments: list[str] = []  # of each call that has begun
+
+    @property
+    def calls(self) -> int:
+        """How many calls have begun."""
+        return len(self._arguments)
+
+    def content(self, content: str) -> str:
+        """What the content grew by. What was shown is not taken back: one that goes on otherwise adds nothing."""
+        if not content.startswith(self._content):
+            return ""
+        added = content[len(self._content) :]
+        self._content = content
+        return added
+
+    def parts(self, calls: Sequence[BegunCall]) -> Iterator[CallPart]:
+        """What the calls grew by."""
+        for index, call in enumerate(calls):
+            if index == len(self._arguments):
+                self._arguments.append(call.arguments)
+                yield CallPart(index, call.name, call.arguments)
+            elif added := call.arguments[len(self._arguments[index]) :]:
+                self._arguments[index] = call.arguments
+                yield CallPart(index, None, added)
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """An answer, read: its content, and the calls in it."""
 

@@ -175,9 +175,8 @@ class _Beside(Cache):
     """The caches of several sequences as one."""
 
     def __init__(self, passes: Sequence[_Pass]) -> None:
-        super().__init__(
-            layers=[cast("Any", DynamicLayer)()]
-        )  # empty: it says how one row alone would be numbered and masked
+        # an empty layer: it says how one row alone would be numbered and masked
+        super().__init__(layers=[cast("Any", DynamicLayer)()])
         self._passes = passes
 
     def update(self, key_states: Any, value_states: Any, layer_idx: int, *args: Any, **kwargs: Any) -> Any:

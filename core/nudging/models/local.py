@@ -2,7 +2,6 @@
 
 import contextlib
 import sys
-from bisect import bisect_right
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from threading import Lock, RLock
@@ -17,9 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Dynami
 
 from nudging.errors import (
     ChatTemplateError,
-    ContextLengthError,
     ModelNotFoundError,
-    PromptError,
     SettingsError,
     UnsupportedModelError,
 )
@@ -32,7 +29,7 @@ from nudging.models.detokenizer import Detokenizer
 from nudging.models.drafts import Drafts
 from nudging.models.gguf import converted
 from nudging.models.kv_cache import KVCache, common_prefix_length
-from nudging.models.model import Hint, Message, Model, Sampling, Session
+from nudging.models.model import Hint, Message, Model, Sampling, Session, fitted
 from nudging.models.pace import Pace
 from nudging.models.packing import pack
 from nudging.rule import Fitted, Step
@@ -106,15 +103,9 @@ class LocalModel(Model):
         sampling: Sampling | None = None,
         grammar: Grammar | None = None,
     ) -> "LocalSession":
-        tokens = self.encode(prompt, special_tokens=role == "base")
-        if not tokens:
-            raise PromptError(f"the {role} prompt is empty: {self.name} needs at least one token to go on from")
-        if len(tokens) >= self.context_length:
-            raise ContextLengthError(
-                f"the {role} prompt is {len(tokens)} tokens long, and {self.name} has a context of "
-                f"{self.context_length}, for prompt and answer: shorten the prompt, or take a model with a longer one"
-            )
-        return LocalSession(self, prompt, len(tokens), role == "base", sampling, grammar)
+        tokens = len(self.encode(prompt, special_tokens=role == "base"))
+        self.check_room(tokens, role)
+        return LocalSession(self, prompt, tokens, role == "base", sampling, grammar)
 
     def render(
         self, messages: Sequence[Message], template: str | None = None, tools: Sequence[Mapping[str, Any]] = ()
@@ -361,11 +352,7 @@ class LocalSession(Session):
             yield step
 
     def fit(self, text: str, limit: int) -> Fitted:
-        tokens = self._count(text)
-        if tokens > limit:
-            text = text[: bisect_right(range(len(text)), limit, key=lambda end: self._count(text[:end])) - 1]
-            tokens = self._count(text)
-        return Fitted(text, tokens)
+        return fitted(text, limit, self._count)
 
     def score(self, text: str) -> list[TokenLogprob]:
         whole = self._encode(text)

@@ -6,6 +6,7 @@ see nothing else.
 
 import asyncio
 from abc import ABC, abstractmethod
+from bisect import bisect_right
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, TypeAlias, TypeVar
 
+from nudging.errors import ContextLengthError, PromptError
 from nudging.generation import ModelUsage, TokenLogprob
 from nudging.grammar import Grammar
 from nudging.rule import Fitted, Step
@@ -103,6 +105,15 @@ class Session(ABC):
         return self.fit(text, limit)
 
 
+def fitted(text: str, limit: int, count: Callable[[str], int]) -> Fitted:
+    """The longest beginning of a text that is at most `limit` tokens long, as `count` counts them."""
+    tokens = count(text)
+    if tokens > limit:
+        text = text[: bisect_right(range(len(text)), limit, key=lambda end: count(text[:end])) - 1]
+        tokens = count(text)
+    return Fitted(text, tokens)
+
+
 class Model(ABC):
     """A model that can be asked for its next steps, and from whose chat template prompts are rendered."""
 
@@ -159,6 +170,21 @@ class Model(ABC):
     @abstractmethod
     def context_length(self) -> int:
         """How many of its tokens the model can see, prompt and answer together."""
+
+    def check_room(self, tokens: int, role: Literal["base", "nudging"]) -> None:
+        """Whether a prompt of so many tokens can be gone on from.
+
+        Raises:
+            PromptError: It is empty.
+            ContextLengthError: It leaves no room for an answer in the model's context.
+        """
+        if not tokens:
+            raise PromptError(f"the {role} prompt is empty: {self.name} needs at least one token to go on from")
+        if tokens >= self.context_length:
+            raise ContextLengthError(
+                f"the {role} prompt is {tokens} tokens long, and {self.name} has a context of {self.context_length}, "
+                "for prompt and answer: shorten the prompt, or take a model with a longer one"
+            )
 
     def load(self) -> None:  # noqa: B027 (not every model has something to load)
         """Make ready to answer, rather than at the first step.

@@ -1,7 +1,6 @@
 """A model behind an OpenAI-compatible server."""
 
 import sys
-from bisect import bisect_right
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from hashlib import blake2b
@@ -12,17 +11,15 @@ from pydantic import SecretStr
 
 from nudging.errors import (
     ChatTemplateError,
-    ContextLengthError,
     GrammarError,
     ModelNotFoundError,
-    PromptError,
     ServerError,
     UnsupportedModelError,
 )
 from nudging.generation import ModelUsage, TokenLogprob
 from nudging.grammar import Grammar
 from nudging.instructions import with_tools
-from nudging.models.model import Hint, Message, Model, Sampling, Session, in_thread
+from nudging.models.model import Hint, Message, Model, Sampling, Session, fitted, in_thread
 from nudging.models.server import Server
 from nudging.rule import Fitted, Step
 from nudging.templates import render_template
@@ -85,13 +82,7 @@ class RemoteModel(Model):
                 "tokens cannot be held to a grammar from here. Take a local pair, or ask without a schema"
             )
         tokens = len(self.encode(prompt, special_tokens=role == "base"))
-        if not tokens:
-            raise PromptError(f"the {role} prompt is empty: {self.name} needs at least one token to go on from")
-        if tokens >= self.context_length:
-            raise ContextLengthError(
-                f"the {role} prompt is {tokens} tokens long, and {self.name} has a context of {self.context_length}, "
-                "for prompt and answer: shorten the prompt, or take a model with a longer one"
-            )
+        self.check_room(tokens, role)
         return RemoteSession(self, prompt, tokens, role == "base", sampling)
 
     def render(
@@ -107,10 +98,6 @@ class RemoteModel(Model):
 
     def encode(self, text: str, *, special_tokens: bool) -> list[int]:
         return list(self._encoded(text, special_tokens))
-
-    async def aencode(self, text: str, *, special_tokens: bool) -> list[int]:
-        """`encode` for event loops."""
-        return await in_thread(lambda: self.encode(text, special_tokens=special_tokens))
 
     @cached_property
     def _card(self) -> Mapping[str, Any]:
@@ -180,11 +167,7 @@ class RemoteSession(Session):
             await steps.aclose()
 
     def fit(self, text: str, limit: int) -> Fitted:
-        tokens = self._count(text)
-        if tokens > limit:
-            text = text[: bisect_right(range(len(text)), limit, key=lambda end: self._count(text[:end])) - 1]
-            tokens = self._count(text)
-        return Fitted(text, tokens)
+        return fitted(text, limit, self._count)
 
     async def afit(self, text: str, limit: int) -> Fitted:
         return await in_thread(self.fit, text, limit)

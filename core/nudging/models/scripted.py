@@ -7,7 +7,6 @@ from itertools import accumulate
 from typing import Any, Literal, TypeAlias
 from zlib import crc32
 
-from nudging.errors import ContextLengthError, PromptError
 from nudging.generation import ModelUsage, TokenLogprob
 from nudging.grammar import Grammar
 from nudging.instructions import with_tools
@@ -63,13 +62,7 @@ class ScriptedModel(Model):
         sampling: Sampling | None = None,
         grammar: Grammar | None = None,
     ) -> "ScriptedSession":
-        tokens = len(_words(prompt))
-        if not prompt:
-            raise PromptError(f"the {role} prompt is empty")
-        if tokens >= self.context_length:
-            raise ContextLengthError(
-                f"the {role} prompt is {tokens} tokens long, and {self.name} has a context of {self.context_length}"
-            )
+        self.check_room(len(_words(prompt)), role)
         return ScriptedSession(self, prompt)
 
     def render(

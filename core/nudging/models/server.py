@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 import openai
 from pydantic import SecretStr
-from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception, stop_after_attempt
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_random_exponential
 
 from nudging.errors import ServerError, SettingsError, UnsupportedModelError
@@ -41,6 +41,9 @@ def _transport_errors() -> tuple[type[Exception], ...]:
 
 FAILURES: tuple[type[Exception], ...] = (openai.APIError, CutOffError, json.JSONDecodeError, *_transport_errors())
 """All that can go wrong with a request."""
+
+PROBLEMS: tuple[type[Exception], ...] = (*FAILURES, UnsupportedModelError)
+"""And with what it brings."""
 
 
 class Server:
@@ -92,17 +95,6 @@ class Server:
             lambda: self._client.post(self._root + path, cast_to=object, body={"model": self.model, **body})
         )
 
-    async def apost(self, path: str, body: Mapping[str, Any]) -> Any:
-        """`post` for event loops."""
-        client, _ = self._of_this_loop()
-        retrying = AsyncRetrying(**self._manner)
-        try:
-            return await retrying(
-                lambda: client.post(self._root + path, cast_to=object, body={"model": self.model, **body})
-            )
-        except FAILURES as error:
-            raise self._given_up(error) from None
-
     def completion(self, request: Mapping[str, Any]) -> Generator[Step, None, None]:
         """The steps of a completion as they come. Closing it has the server stop.
 
@@ -121,12 +113,9 @@ class Server:
                         yield from attempts.new(reading.push(chunk))
                     reading.check_finished()
                     return
-            except FAILURES as error:
-                if not attempts.may_go_on(error):
-                    raise self._given_up(error) from None
-            except UnsupportedModelError as error:
-                raise self._unsupported(error) from None
-            time.sleep(attempts.pause)
+            except PROBLEMS as error:
+                pause = self._pause_after(error, attempts)
+            time.sleep(pause)
 
     async def acompletion(self, request: Mapping[str, Any]) -> AsyncGenerator[Step, None]:
         """`completion` for event loops."""
@@ -141,12 +130,9 @@ class Server:
                             yield step
                     reading.check_finished()
                     return
-            except FAILURES as error:
-                if not attempts.may_go_on(error):
-                    raise self._given_up(error) from None
-            except UnsupportedModelError as error:
-                raise self._unsupported(error) from None
-            await asyncio.sleep(attempts.pause)
+            except PROBLEMS as error:
+                pause = self._pause_after(error, attempts)
+            await asyncio.sleep(pause)
 
     @property
     def _client(self) -> openai.OpenAI:
@@ -166,19 +152,16 @@ class Server:
         return {"model": self.model, "stream": True, "logprobs": 1, **request}
 
     def _retried(self, request: Callable[[], Any]) -> Any:
+        retrying = Retrying(
+            retry=retry_if_exception(_may_pass),
+            wait=_pause,
+            stop=stop_after_attempt(self._max_retries + 1),
+            reraise=True,
+        )
         try:
-            return Retrying(**self._manner)(request)
+            return retrying(request)
         except FAILURES as error:
             raise self._given_up(error) from None
-
-    @property
-    def _manner(self) -> dict[str, Any]:
-        return {
-            "retry": retry_if_exception(_may_pass),
-            "wait": _pause,
-            "stop": stop_after_attempt(self._max_retries + 1),
-            "reraise": True,
-        }
 
     def _given_up(self, error: Exception) -> ServerError:
         status = getattr(error, "status_code", None)
@@ -195,8 +178,14 @@ class Server:
             advice = "The server refuses the request; trying again would not help"
         return ServerError(f"the {self.side} server at {self.url}: {reason}. {advice}")
 
-    def _unsupported(self, error: UnsupportedModelError) -> UnsupportedModelError:
-        return UnsupportedModelError(f"the {self.side} server at {self.url} cannot be used for nudging: {error}")
+    def _pause_after(self, error: Exception, attempts: "_Attempts") -> float:
+        """Seconds until the next attempt, or the error that says that there is none."""
+        if isinstance(error, UnsupportedModelError):
+            problem = f"the {self.side} server at {self.url} cannot be used for nudging: {error}"
+            raise UnsupportedModelError(problem) from None
+        if not attempts.may_go_on(error):
+            raise self._given_up(error) from None
+        return attempts.pause
 
 
 class _Attempts:

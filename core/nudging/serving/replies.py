@@ -2,12 +2,11 @@
 
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
 from nudging.generation import Answer, Piece, TokenLogprob
-from nudging.tool_calls import Begun, new_call_id
+from nudging.tool_calls import Begun, CallPart, Shown, new_call_id
 
 
 class Reply:
@@ -60,15 +59,13 @@ class Deltas:
     """A chat answer, piece by piece. Text that a tool call may begin in is held back."""
 
     def __init__(self) -> None:
-        self._content = ""
-        self._arguments: list[str] = []  # of each call that has begun, as far as they were sent
+        self._shown = Shown()
 
     def of_piece(self, piece: Piece, begun: Begun) -> dict[str, Any]:
         """The choice that this piece brings."""
-        delta: dict[str, Any] = {"content": self._rest_of(begun.content)}
-        self._content += delta["content"]
-        if calls := list(self._calls(begun)):
-            delta["tool_calls"] = calls
+        delta: dict[str, Any] = {"content": self._shown.content(begun.content)}
+        if parts := [_call_part(part) for part in self._shown.parts(begun.tool_calls)]:
+            delta["tool_calls"] = parts
         return {
             "index": 0,
             "delta": delta,
@@ -79,9 +76,9 @@ class Deltas:
     def last(self, answer: Answer) -> list[dict[str, Any]]:
         """The choices that end it: what was held back, and why it ended."""
         delta: dict[str, Any] = {}
-        if rest := self._rest_of(answer.content):
+        if rest := self._shown.content(answer.content):
             delta["content"] = rest
-        if answer.tool_calls and not self._arguments:
+        if answer.tool_calls and not self._shown.calls:
             delta["tool_calls"] = [{"index": index, **call} for index, call in enumerate(calls(answer))]
         end: dict[str, Any] = {"index": 0, "delta": {}, "finish_reason": finish_reason(answer)}
         if answer.logprobs is not None:
@@ -89,18 +86,12 @@ class Deltas:
         held_back = {"index": 0, "delta": delta, "finish_reason": None}
         return [held_back, end] if delta else [end]
 
-    def _rest_of(self, content: str) -> str:
-        return content[len(self._content) :] if content.startswith(self._content) else ""
 
-    def _calls(self, begun: Begun) -> Iterator[dict[str, Any]]:
-        for index, call in enumerate(begun.tool_calls):
-            if index == len(self._arguments):
-                self._arguments.append(call.arguments)
-                named = {"name": call.name, "arguments": call.arguments}
-                yield {"index": index, "id": new_call_id(), "type": "function", "function": named}
-            elif added := call.arguments[len(self._arguments[index]) :]:
-                self._arguments[index] = call.arguments
-                yield {"index": index, "function": {"arguments": added}}
+def _call_part(part: CallPart) -> dict[str, Any]:
+    if part.name is None:
+        return {"index": part.index, "function": {"arguments": part.arguments}}
+    function = {"name": part.name, "arguments": part.arguments}
+    return {"index": part.index, "id": new_call_id(), "type": "function", "function": function}
 
 
 def finish_reason(answer: Answer) -> str:
