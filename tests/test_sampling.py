@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from nudging.models.model import Sampling
-from nudging.models.sampling import choose, uniform_draw
+from nudging.models.sampling import choose, gumbel_noise
 
 LOGITS = torch.tensor([[0.0, math.log(2), math.log(5), math.log(2)]])
 """Probabilities 0.1, 0.2, 0.5, 0.2."""
@@ -51,8 +51,26 @@ def test_top_p_leaves_out_the_tail() -> None:
 
 @given(st.text(), st.integers(0, 2**31))
 def test_a_draw_is_a_function_of_seed_and_position(seed: str, position: int) -> None:
-    assert 0 <= uniform_draw(seed, position) < 1
-    assert uniform_draw(seed, position) == uniform_draw(seed, position)
+    noise = gumbel_noise(seed, position, 50)
+    assert noise.equal(gumbel_noise(seed, position, 50))
+    assert not noise.equal(gumbel_noise(seed, position + 1, 50))
+    assert not noise.equal(gumbel_noise(seed + "x", position, 50))
+
+
+def test_what_rounding_does_to_a_large_vocabulary_does_not_change_a_draw() -> None:
+    logits = torch.randn(200, 50_000, generator=torch.Generator().manual_seed(0)) * 3
+    rounded = logits + torch.randn(logits.shape, generator=torch.Generator().manual_seed(1)) * 1e-4
+    for sampling in (Sampling(0.8, 1.0, "seed"), Sampling(0.8, 0.9, "seed")):
+        drawn = [choice.token for choice in choose(logits, range(200), sampling)]
+        assert [choice.token for choice in choose(rounded, range(200), sampling)] == drawn
+
+
+@given(st.integers(1, 49))
+def test_a_mask_leaves_the_draw_alone_where_it_permits_what_is_drawn(width: int) -> None:
+    logits, sampling = torch.zeros(20, 50), Sampling(1.0, 1.0, "seed")
+    free = choose(logits, range(20), sampling)
+    held = choose(logits, range(20), sampling, torch.ones(20, width, dtype=torch.bool))
+    assert all(one.token == other.token for one, other in zip(free, held, strict=True) if one.token < width)
 
 
 @given(st.integers(0, 2**16), st.floats(0.01, 1), st.floats(0.05, 50))

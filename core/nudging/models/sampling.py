@@ -30,6 +30,7 @@ def choose(
     """
     # in float32 whatever the model's dtype: the threshold is compared with these
     logits = logits.float()
+    vocabulary = logits.shape[1]
     top, tokens = logits.max(dim=-1)
     total = (logits - top.unsqueeze(-1)).exp_().sum(dim=-1)
     probabilities = 1 / total
@@ -38,29 +39,30 @@ def choose(
         permitted, tokens = logits.max(dim=-1)
         probabilities = (permitted - top).exp() / total
     if sampling is not None:
-        tokens = _sampled(logits, positions, sampling)
+        noise = torch.stack([gumbel_noise(sampling.seed, position, vocabulary) for position in positions])
+        tokens = _sampled(logits, noise[:, : logits.shape[1]], sampling)
     # both to the host at once; float32 holds any token exactly
     columns = torch.stack((tokens.float(), probabilities)).tolist()
     return [Choice(int(token), probability) for token, probability in zip(*columns, strict=True)]
 
 
-def _sampled(logits: torch.Tensor, positions: Sequence[int], sampling: Sampling) -> torch.Tensor:
-    """Inverse-CDF draws: the first token at which the cumulated probability exceeds a uniform number."""
-    probabilities = (logits / sampling.temperature).softmax(dim=-1)
-    order = None
+def _sampled(logits: torch.Tensor, noise: torch.Tensor, sampling: Sampling) -> torch.Tensor:
+    """Draws by the Gumbel-max trick: a token is drawn as often as it is probable, and its chances depend on no other's.
+
+    Passes over one token and over many round differently. An inverse-CDF draw would sum those differences up over the
+    vocabulary, and now and then land on the other side of a border; here two tokens must be as good as tied.
+    """
+    logits = logits / sampling.temperature
     if sampling.top_p < 1:
-        probabilities, order = probabilities.sort(dim=-1, descending=True, stable=True)
+        ordered, order = logits.sort(dim=-1, descending=True, stable=True)
+        probabilities = ordered.softmax(dim=-1)
         before = probabilities.cumsum(dim=-1) - probabilities
-        probabilities = probabilities.masked_fill(before >= sampling.top_p, 0.0)
-    cumulated = probabilities.cumsum(dim=-1)
-    uniform = cumulated.new_tensor([[uniform_draw(sampling.seed, position)] for position in positions])
-    drawn = torch.searchsorted(cumulated, uniform * cumulated[:, -1:], right=True)
-    possible = (probabilities > 0).sum(dim=-1, keepdim=True) if order is not None else logits.shape[-1]
-    drawn = torch.minimum(drawn, torch.as_tensor(possible - 1, device=drawn.device))  # rounding may step over the end
-    return (drawn if order is None else order.gather(-1, drawn)).squeeze(-1)
+        logits = logits.scatter(-1, order, ordered.masked_fill(before >= sampling.top_p, float("-inf")))
+    return (logits + noise.to(logits.device)).argmax(dim=-1)
 
 
-def uniform_draw(seed: str, position: int) -> float:
-    """A number in [0, 1) that depends on nothing else, on any machine."""
-    digest = blake2b(f"{seed}:{position}".encode(), digest_size=4).digest()
-    return int.from_bytes(digest, "big") / 2**32
+def gumbel_noise(seed: str, position: int, vocabulary: int) -> torch.Tensor:
+    """Standard Gumbel noise for each token, shape (vocabulary,), that depends on nothing but these three."""
+    digest = blake2b(f"{seed}:{position}".encode(), digest_size=8).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest, "big"))  # on the CPU, whatever the device
+    return torch.rand(vocabulary, generator=generator).log_().neg_().log_().neg_()
