@@ -100,6 +100,63 @@ def test_no_round_costs_more_than_a_request_for_each_boundary_and_one_proposal(
     assert len(servers[1].requests) == answer.usage.nudging.requests
 
 
+# asked before it is needed
+
+
+EXPECTING: list[list[Any]] = [[], [503], ["reset"], [("cut", 1)]]
+
+
+@pytest.mark.parametrize("faults", EXPECTING, ids=str)
+def test_what_is_expected_is_on_its_way_and_asked_once(servers: tuple[StandIn, StandIn], faults: list[Any]) -> None:
+    base = remote(servers).base_model
+    wanted = list(base.session("why", role="base").steps(" not", 8))
+    servers[0].requests.clear()
+    session = base.session("why", role="base")
+    servers[0].faults = [*faults]
+    session.expect(" not", 8)
+    assert len(servers[0].requests) == 1
+    assert list(session.steps(" not", 8)) == wanted
+    assert len(servers[0].requests) == 1 + len(faults)
+
+
+@pytest.mark.parametrize("faults", EXPECTING, ids=str)
+async def test_so_it_is_on_an_event_loop(servers: tuple[StandIn, StandIn], faults: list[Any]) -> None:
+    base = remote(servers).base_model
+    wanted = list(base.session("why", role="base").steps(" not", 8))
+    servers[0].requests.clear()
+    session = base.session("why", role="base")
+    servers[0].faults = [*faults]
+    await session.aexpect(" not", 8)
+    assert len(servers[0].requests) == 1
+    assert [step async for step in session.asteps(" not", 8)] == wanted
+    assert len(servers[0].requests) == 1 + len(faults)
+
+
+def test_what_was_expected_in_vain_is_closed_and_harms_nothing(servers: tuple[StandIn, StandIn]) -> None:
+    base = remote(servers, max_retries=0).base_model
+    wanted = list(base.session("why", role="base").steps(" not", 8))
+    session = base.session("why", role="base")
+    session.expect(" so", 1000)
+    assert list(session.steps(" not", 8)) == wanted
+    session.expect(" so", 1000)
+    session.close()
+    servers[0].faults = [500]
+    session.expect(" so", 1000)  # a failure is nobody's before somebody asks
+    session.close()
+    session.expect(" so", 1000)
+    assert list(session.steps(" not", 8)) == wanted
+
+
+def test_a_busy_server_is_asked_for_nothing_that_may_not_be_needed(
+    servers: tuple[StandIn, StandIn], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    eager = remote(servers).generate(QUESTIONS[0])
+    monkeypatch.setattr("nudging.models.server.IDLE", 0)
+    frugal = remote(servers).generate(QUESTIONS[0])
+    assert frugal.pieces == eager.pieces
+    assert frugal.usage.base.requests <= eager.usage.base.requests <= frugal.usage.base.requests + 1
+
+
 # failures
 
 

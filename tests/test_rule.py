@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nudging import Piece
-from nudging.rule import Ask, Fit, Fitted, More, Step, nudge
+from nudging.rule import Ask, Expect, Fit, Fitted, More, Step, nudge
 
 Lines = Mapping[str, Sequence[Step]]
 """What a model says after each text that it may be asked about."""
@@ -21,6 +21,7 @@ class Played:
     pieces: list[Piece]
     finish_reason: str
     asked: list[tuple[str, str]]
+    expected: list[str]
 
     @property
     def text(self) -> str:
@@ -43,12 +44,12 @@ def play(
     """Run the rule against two tables. A character is a token of the budget."""
     rule = nudge(threshold=threshold, lookahead=lookahead, max_tokens=max_tokens, stop=stop)
     lines = {"nudging": nudging, "base": base}
-    pieces, asked, steps, reply = [], [], iter(()), None
+    pieces, asked, expected, steps, reply = [], [], [], iter(()), None
     while True:
         try:
             request, reply = rule.send(reply), None
         except StopIteration as finished:
-            return Played(pieces, finished.value, asked)
+            return Played(pieces, finished.value, asked, expected)
         match request:
             case Piece():
                 pieces.append(request)
@@ -59,6 +60,8 @@ def play(
                 reply = next(steps, None)
             case More():
                 reply = next(steps, None)
+            case Expect(text):
+                expected.append(text)
             case Fit(text, limit):
                 reply = Fitted(text[:limit], len(text[:limit]))
 
@@ -85,6 +88,33 @@ def test_a_turn_that_ends_at_once_ends_the_answer() -> None:
 
 
 # 2. words
+
+
+@pytest.mark.parametrize(
+    ("proposal", "expected"),
+    [
+        (["Sure"], []),
+        (["Sure", " "], []),
+        (["Sure", " ", "it is"], ["Sure"]),
+        (["  Sure", "  ", "it"], ["  Sure "]),
+        (["Sure it", " is"], ["Sure"]),
+        ([" "], []),
+    ],
+)
+def test_the_base_model_is_expected_at_the_first_boundary_once_a_word_follows_it(
+    proposal: list[str], expected: list[str]
+) -> None:
+    played = play({"": say(*proposal, end=True)})
+    assert played.expected == expected
+
+
+def test_what_is_expected_is_asked_unless_the_turn_ends() -> None:
+    played = play(
+        {"": say("So", " it", " is"), "So it": say(" done", " now", end=True)},
+        {"So": unsure(), "So it": unsure()},
+    )
+    assert [(author, text) for author, text in played.asked if author == "base"][:1] == [("base", "So")]
+    assert played.expected == ["So", "So it done"]
 
 
 def test_a_proposal_of_one_word_is_appended_whole_and_a_new_round_starts() -> None:

@@ -9,7 +9,7 @@ from typing_extensions import Self
 from nudging.errors import ServerError
 from nudging.generation import Answer, Author, FinishReason, ModelUsage, Piece, TokenLogprob, Usage
 from nudging.models.model import Hint, Session, in_thread
-from nudging.rule import Ask, Close, Fit, Fitted, More, Rule, Step
+from nudging.rule import Ask, Close, Expect, Fit, Fitted, More, Rule, Step
 from nudging.tool_calls import Begun, Reading
 
 Sessions: TypeAlias = Mapping[Author, Session]
@@ -102,7 +102,11 @@ class AnswerStream(_Stream):
         return self
 
     def __next__(self) -> Piece:
-        return next(self._pieces)
+        try:
+            return next(self._pieces)
+        except ServerError as error:
+            error.answer = self.answer
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -130,15 +134,14 @@ class AnswerStream(_Stream):
                         reply = next(steps, None)
                     case More():
                         reply = next(steps, None)
+                    case Expect(text, limit):
+                        self._sessions["base"].expect(text, limit)
                     case Fit(text, limit):
                         reply = self._sessions["base"].fit(text, limit)
                     case Close(text, limit):
                         reply = self._closing(text, limit)
         except StopIteration as finished:
             self._finish(finished.value)
-        except ServerError as error:
-            error.answer = self.answer
-            raise
         finally:
             steps.close()
             for session in self._sessions.values():
@@ -157,7 +160,11 @@ class AsyncAnswerStream(_Stream):
         return self
 
     async def __anext__(self) -> Piece:
-        return await self._pieces.__anext__()
+        try:
+            return await anext(self._pieces)
+        except ServerError as error:
+            error.answer = self.answer
+            raise
 
     async def __aenter__(self) -> Self:
         return self
@@ -186,19 +193,18 @@ class AsyncAnswerStream(_Stream):
                         reply = await anext(steps, None)
                     case More():
                         reply = await anext(steps, None)
+                    case Expect(text, limit):
+                        await self._sessions["base"].aexpect(text, limit)
                     case Fit(text, limit):
                         reply = await self._sessions["base"].afit(text, limit)
                     case Close(text, limit):
                         reply = await in_thread(self._closing, text, limit)
         except StopIteration as finished:
             await in_thread(self._finish, finished.value)
-        except ServerError as error:
-            error.answer = self.answer
-            raise
         finally:
             await steps.aclose()
             for session in self._sessions.values():
-                session.close()
+                await session.aclose()
 
 
 async def _no_steps() -> AsyncGenerator[Step, None]:

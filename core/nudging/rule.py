@@ -7,6 +7,7 @@ it yields             meaning                                                   
 ====================  ==================================================================  ==============
 `Ask(author, text)`   which steps does this model take after the answer so far?           the first step
 `More()`              the next step of the model asked last                               a step
+`Expect(text)`        the base model may be asked after this text before long             nothing
 `Fit(text, limit)`    how much of this text fits into so many base-model tokens?          a `Fitted`
 `Close(text, limit)`  what completes this beginning in so many base-model tokens?         `Fitted` or None
 `Piece`               this text is settled, and this model wrote it                       nothing
@@ -19,7 +20,7 @@ Source: Fei et al., arXiv 2410.09300, section 3, and the program its authors rel
 """
 
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -67,6 +68,14 @@ class More:
 
 
 @dataclass(frozen=True, slots=True)
+class Expect:
+    """The base model will be asked after the answer `text` for `limit` steps, unless the proposal ends the answer."""
+
+    text: str
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
 class Fit:
     """How much of `text` fits into `limit` base-model tokens?"""
 
@@ -90,7 +99,7 @@ class Close:
     limit: int
 
 
-Request: TypeAlias = Ask | More | Fit | Close | Piece
+Request: TypeAlias = Ask | More | Expect | Fit | Close | Piece
 Rule: TypeAlias = Generator[Request, Any, FinishReason]
 
 
@@ -144,31 +153,39 @@ def _proposal(draft: "_Draft", lookahead: int) -> Generator[Request, Any, tuple[
     if step is None:
         raise _Finished("length")  # its context is full
     proposal = ""
+    expected = False
     while step is not None:
         proposal += step.text
         if step.end:
             return proposal, True
+        first = None if expected else next(_boundaries(proposal), None)
+        if first:
+            expected = True
+            yield Expect(draft.text + first[0], CHUNK)
         step = yield More()
     return proposal, False
 
 
-def _handover(draft: "_Draft", proposal: str, threshold: float) -> Generator[Request, Any, tuple[str, Step | None]]:
-    """The words before the first boundary where the base model takes over, and the token it takes over with."""
+def _boundaries(proposal: str) -> Iterator[tuple[str, str]]:
+    """Where words begin, but for the first: the text before, and the word."""
     words = proposal.lstrip(" ").split(" ")
     spaces = " " * (len(proposal) - len(proposal.lstrip(" ")))
-    if len(words) == 1:
-        return proposal, None
     for boundary in range(1, len(words)):
-        if not words[boundary]:  # two spaces in a row
-            continue
-        before = spaces + " ".join(words[:boundary])
+        if words[boundary]:  # else two spaces in a row
+            yield spaces + " ".join(words[:boundary]), words[boundary]
+
+
+def _handover(draft: "_Draft", proposal: str, threshold: float) -> Generator[Request, Any, tuple[str, Step | None]]:
+    """The words before the first boundary where the base model takes over, and the token it takes over with."""
+    for before, word in _boundaries(proposal):
         step: Step | None = yield Ask("base", draft.text + before, CHUNK, hint=proposal[len(before) :])
         if step is None:
             yield from draft.append_words(before)
             raise _Finished("length")  # its context is full
-        if step.probability >= threshold or f" {words[boundary]}".startswith(step.text):
+        if step.probability >= threshold or f" {word}".startswith(step.text):
             return before, step
-    return spaces + " ".join(words[:-1]), None  # the last word may be cut off by the window
+    one_word = " " not in proposal.lstrip(" ")
+    return proposal if one_word else proposal.rpartition(" ")[0], None  # the window may cut off the last of several
 
 
 def _base_run(draft: "_Draft", step: Step, threshold: float) -> Generator[Request, Any, None]:

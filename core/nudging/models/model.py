@@ -88,6 +88,9 @@ class Session(ABC):
     def usage(self) -> ModelUsage:
         """What this session did so far."""
 
+    def expect(self, text: str, limit: int) -> None:  # noqa: B027 (for models that can work while another one does)
+        """`steps(text, limit)` will probably be asked for next."""
+
     def close(self) -> None:  # noqa: B027 (most sessions hold nothing)
         """Give back what the session holds."""
 
@@ -99,6 +102,14 @@ class Session(ABC):
                 yield step
         finally:
             steps.close()
+
+    async def aexpect(self, text: str, limit: int) -> None:
+        """`expect` without blocking the event loop."""
+        self.expect(text, limit)
+
+    async def aclose(self) -> None:
+        """`close` without blocking the event loop."""
+        self.close()
 
     async def afit(self, text: str, limit: int) -> Fitted:
         """`fit` without blocking the event loop for longer than tokenizing `text` takes."""

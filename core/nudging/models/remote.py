@@ -2,9 +2,11 @@
 
 import sys
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from contextlib import aclosing, closing
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from hashlib import blake2b
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import jinja2
 from pydantic import SecretStr
@@ -134,6 +136,21 @@ class RemoteModel(Model):
         return found
 
 
+S = TypeVar("S")
+
+
+@dataclass(frozen=True)
+class _Ahead(Generic[S]):
+    """Steps that are on their way before anybody has asked for them."""
+
+    text: str
+    limit: int
+    steps: S
+
+    def are(self, text: str, limit: int) -> bool:
+        return (self.text, self.limit) == (text, limit)
+
+
 class RemoteSession(Session):
     """A model on a server at work on one answer."""
 
@@ -143,28 +160,66 @@ class RemoteSession(Session):
         self._model, self._prompt, self._prompt_tokens = model, prompt, prompt_tokens
         self._special_tokens, self._sampling = special_tokens, sampling
         self._requests = self._steps = 0
+        self._ahead: _Ahead[Generator[Step | None, None, None]] | None = None
+        self._aahead: _Ahead[AsyncGenerator[Step | None, None]] | None = None
 
     def steps(self, text: str, limit: int, hint: Hint | None = None) -> Generator[Step, None, None]:
-        limit = min(limit, self._room(text, limit))
-        if limit <= 0:
-            return
-        self._requests += 1
-        for step in self._model.server.completion(self._request(text, limit)):
-            self._steps += 1
-            yield step
+        ahead, self._ahead = self._ahead, None
+        if ahead and not ahead.are(text, limit):
+            ahead.steps.close()
+            ahead = None
+        with closing(ahead.steps if ahead else self._asked(text, limit)) as steps:
+            for step in steps:
+                if step is not None:
+                    self._steps += 1
+                    yield step
+
+    def expect(self, text: str, limit: int) -> None:
+        self.close()
+        if self._model.server.idle:
+            self._ahead = _Ahead(text, limit, self._asked(text, limit))
+            next(self._ahead.steps, None)
+
+    def close(self) -> None:
+        ahead, self._ahead = self._ahead, None
+        if ahead:
+            ahead.steps.close()
 
     async def asteps(self, text: str, limit: int, hint: Hint | None = None) -> AsyncGenerator[Step, None]:
-        limit = min(limit, await in_thread(self._room, text, limit))
-        if limit <= 0:
-            return
-        self._requests += 1
-        steps = self._model.server.acompletion(self._request(text, limit))
-        try:
+        ahead, self._aahead = self._aahead, None
+        if ahead and not ahead.are(text, limit):
+            await ahead.steps.aclose()
+            ahead = None
+        async with aclosing(ahead.steps if ahead else self._aasked(text, limit)) as steps:
             async for step in steps:
-                self._steps += 1
-                yield step
-        finally:
-            await steps.aclose()
+                if step is not None:
+                    self._steps += 1
+                    yield step
+
+    async def aexpect(self, text: str, limit: int) -> None:
+        await self.aclose()
+        if self._model.server.idle:
+            self._aahead = _Ahead(text, limit, self._aasked(text, limit))
+            await anext(self._aahead.steps, None)
+
+    async def aclose(self) -> None:
+        ahead, self._aahead = self._aahead, None
+        if ahead:
+            await ahead.steps.aclose()
+
+    def _asked(self, text: str, limit: int) -> Generator[Step | None, None, None]:
+        limit = min(limit, self._room(text, limit))
+        if limit > 0:
+            self._requests += 1
+            yield from self._model.server.completion(self._request(text, limit))
+
+    async def _aasked(self, text: str, limit: int) -> AsyncGenerator[Step | None, None]:
+        limit = min(limit, await in_thread(self._room, text, limit))
+        if limit > 0:
+            self._requests += 1
+            async with aclosing(self._model.server.acompletion(self._request(text, limit))) as steps:
+                async for step in steps:
+                    yield step
 
     def fit(self, text: str, limit: int) -> Fitted:
         return fitted(text, limit, self._count)

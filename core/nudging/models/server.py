@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from contextlib import suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib import import_module
 from threading import BoundedSemaphore, Lock
 from typing import Any
@@ -22,6 +22,9 @@ from nudging.rule import Step
 
 IN_FLIGHT = 128
 """Requests to one server at a time."""
+
+IDLE = 8
+"""With fewer requests on their way to it, a server has time for one that may turn out not to be needed."""
 
 LONGEST_WAIT = 30.0
 """Seconds between two attempts, unless the server says otherwise."""
@@ -74,8 +77,9 @@ class Server:
             "max_retries": 0,  # what is tried again, and when, is decided here
         }
         self._made: openai.OpenAI | None = None
-        self._making = Lock()
+        self._lock = Lock()
         self._turns = BoundedSemaphore(IN_FLIGHT)
+        self._in_flight = 0
         self._of_loops: WeakKeyDictionary[Any, tuple[openai.AsyncOpenAI, asyncio.Semaphore]] = WeakKeyDictionary()
 
     def __repr__(self) -> str:
@@ -95,8 +99,14 @@ class Server:
             lambda: self._client.post(self._root + path, cast_to=object, body={"model": self.model, **body})
         )
 
-    def completion(self, request: Mapping[str, Any]) -> Generator[Step, None, None]:
-        """The steps of a completion as they come. Closing it has the server stop.
+    @property
+    def idle(self) -> bool:
+        """Whether so few requests are on their way that one more hardly costs the others anything."""
+        return self._in_flight < IDLE
+
+    def completion(self, request: Mapping[str, Any]) -> Generator[Step | None, None, None]:
+        """The steps of a completion as they come, after a None that says that it is on its way. Closing it stops the
+        server.
 
         When a stream breaks, the request is made again, and what came already is passed over.
 
@@ -107,23 +117,27 @@ class Server:
         attempts = _Attempts(self._max_retries)
         while True:
             try:
-                with self._turns, self._client.completions.create(**self._streamed(request)) as chunks:
+                with self._turn(self._turns), self._client.completions.create(**self._streamed(request)) as chunks:
+                    yield from attempts.begin()
                     reading = Reading()
                     for chunk in chunks:
                         yield from attempts.new(reading.push(chunk))
                     reading.check_finished()
                     return
             except PROBLEMS as error:
-                pause = self._pause_after(error, attempts)
-            time.sleep(pause)
+                problem = error
+            yield from attempts.begin()
+            time.sleep(self._pause_after(problem, attempts))
 
-    async def acompletion(self, request: Mapping[str, Any]) -> AsyncGenerator[Step, None]:
+    async def acompletion(self, request: Mapping[str, Any]) -> AsyncGenerator[Step | None, None]:
         """`completion` for event loops."""
         attempts = _Attempts(self._max_retries)
         client, turns = self._of_this_loop()
         while True:
             try:
-                async with turns, await client.completions.create(**self._streamed(request)) as chunks:
+                async with self._aturn(turns), await client.completions.create(**self._streamed(request)) as chunks:
+                    for begun in attempts.begin():
+                        yield begun
                     reading = Reading()
                     async for chunk in chunks:
                         for step in attempts.new(reading.push(chunk)):
@@ -131,19 +145,43 @@ class Server:
                     reading.check_finished()
                     return
             except PROBLEMS as error:
-                pause = self._pause_after(error, attempts)
-            await asyncio.sleep(pause)
+                problem = error
+            for begun in attempts.begin():
+                yield begun
+            await asyncio.sleep(self._pause_after(problem, attempts))
+
+    @contextmanager
+    def _turn(self, turns: BoundedSemaphore) -> Generator[None, None, None]:
+        with turns:
+            self._count(1)
+            try:
+                yield
+            finally:
+                self._count(-1)
+
+    @asynccontextmanager
+    async def _aturn(self, turns: asyncio.Semaphore) -> AsyncGenerator[None, None]:
+        async with turns:
+            self._count(1)
+            try:
+                yield
+            finally:
+                self._count(-1)
+
+    def _count(self, by: int) -> None:
+        with self._lock:
+            self._in_flight += by
 
     @property
     def _client(self) -> openai.OpenAI:
-        with self._making:
+        with self._lock:
             self._made = self._made or openai.OpenAI(**self._options)
             return self._made
 
     def _of_this_loop(self) -> tuple[openai.AsyncOpenAI, asyncio.Semaphore]:
         """Connections belong to the event loop that opened them."""
         loop = asyncio.get_running_loop()
-        with self._making:
+        with self._lock:
             if loop not in self._of_loops:
                 self._of_loops[loop] = openai.AsyncOpenAI(**self._options), asyncio.Semaphore(IN_FLIGHT)
             return self._of_loops[loop]
@@ -196,7 +234,14 @@ class _Attempts:
         self._given = 0
         self._failures = 0
         self._seen = 0
+        self._begun = False
         self.pause = 0.0
+
+    def begin(self) -> Generator[None, None, None]:
+        """None, the first time."""
+        if not self._begun:
+            self._begun = True
+            yield None
 
     def new(self, steps: list[Step]) -> Generator[Step, None, None]:
         """Those of an attempt's steps that no earlier attempt has brought."""
