@@ -1,7 +1,9 @@
 """`nudging serve`, driven by the clients that people have."""
 
 import asyncio
+import gc
 import json
+import resource
 import socket
 import threading
 import time
@@ -18,7 +20,7 @@ from langchain_openai import ChatOpenAI
 from llama_index.core.llms import ChatMessage
 from llama_index.llms.openai_like import OpenAILike
 from nudging import Nudger, ScriptedModel, ServerError, Step
-from nudging.serving import Limits
+from nudging.serving import Limits, create_app
 from openai import AsyncOpenAI, OpenAI
 from pydantic import BaseModel
 from served import serving
@@ -347,6 +349,69 @@ def test_a_request_that_does_not_end_is_let_go(serve: Serve) -> None:
         slow.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
         slow.settimeout(5)
         assert b"408" in slow.recv(4096)
+
+
+async def test_a_client_that_does_not_read_holds_no_place() -> None:
+    nudger = slow_nudger(Slow(0), max_tokens=50)
+    app = create_app(nudger, limits=Limits(at_once=1, queue=0))
+    reading, sent = asyncio.Event(), list[Any]()
+    body = json.dumps({"messages": MESSAGES, "stream": True}).encode()
+    requests = [{"type": "http.request", "body": body}]
+
+    async def receive() -> Any:
+        if not requests:
+            await asyncio.Event().wait()
+        return requests.pop()
+
+    async def send(message: Any) -> None:
+        await reading.wait()
+        sent.append(message)
+
+    scope: Any = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "query_string": b""}
+    scope["headers"] = [(b"content-type", b"application/json")]
+    dawdling = asyncio.create_task(app(scope, receive, send))
+    statuses = []
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as brisk:
+        while 200 not in statuses and len(statuses) < 100:
+            await asyncio.sleep(0.05)
+            statuses.append((await brisk.post("/v1/chat/completions", json={"messages": MESSAGES})).status_code)
+    assert statuses[-1] == 200
+    assert not sent
+    reading.set()
+    await asyncio.wait_for(dawdling, 10)
+    events = [json.loads(one["body"][6:]) for one in sent[1:-1]]
+    assert "".join(event["choices"][0]["delta"].get("content") or "" for event in events) == nudger.generate("x").text
+
+
+@pytest.mark.timeout(180)
+def test_five_hundred_requests_leave_memory_as_it_was(serve: Serve) -> None:
+    url = serve(limits=Limits(body=10_000))
+    page = resource.getpagesize()
+
+    def ask(number: int) -> None:
+        messages = [{"role": "user", "content": f"{number} why is the sky {'far ' * (number % 20)}away?"}]
+        body: Any = {"messages": messages, "max_tokens": 3, "seed": number}
+        match number % 5:
+            case 0:
+                body["messages"] = [{"role": "user", "content": "x" * 20_000}]
+            case 1:
+                body["temperature"] = -1
+            case 2:
+                with asking.stream("POST", "/v1/chat/completions", json={**body, "stream": True}) as leaving:
+                    next(leaving.iter_lines())
+                return
+        asking.post("/v1/chat/completions", json=body)
+
+    def memory_after(numbers: range) -> int:
+        with ThreadPoolExecutor(8) as pool:
+            for _ in pool.map(ask, numbers):
+                pass
+        gc.collect()
+        return int(Path("/proc/self/statm").read_text().split()[1]) * page
+
+    with httpx.Client(base_url=url, timeout=60) as asking:
+        before = memory_after(range(250))
+        assert memory_after(range(250, 750)) - before < 16 << 20
 
 
 def test_a_failure_in_the_middle_of_a_stream_is_said_in_the_stream(serve: Serve) -> None:

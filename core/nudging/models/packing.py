@@ -5,6 +5,7 @@ on two cores a token takes half the time, and sixteen fed together hardly more t
 with frozen weights; here it costs seconds and no compiler.
 """
 
+import os
 from functools import cache
 
 import torch
@@ -15,6 +16,11 @@ PACKABLE = {torch.float32, torch.bfloat16}
 
 BATCH = 16
 """The number of tokens that the layout is chosen for."""
+
+for _cache in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
+    # torch and oneDNN keep compiled code for every number of tokens ever fed, a thousand and more of them: a server
+    # whose passes are of all sizes grows by hundreds of megabytes until these are full
+    os.environ.setdefault(_cache, "256")
 
 
 class PackedLinear(nn.Module):

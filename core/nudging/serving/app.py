@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from nudging.decoding import AsyncAnswerStream
 from nudging.errors import NudgingError
@@ -213,23 +213,36 @@ class _Answering:
 
 
 class _WhileListening(Response):
-    """A response that is worked on while the client listens, and no longer."""
+    """A response that is worked on while the client listens, and no longer.
+
+    The work doesn't wait for the client to read: an answer is short, and a place among the running ones is dear.
+    """
 
     def __init__(self, work: Callable[[Send], Awaitable[None]]) -> None:
         super().__init__()
         self._work = work
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        working = asyncio.ensure_future(self._work(send))
+        messages: asyncio.Queue[Message | None] = asyncio.Queue()
+
+        async def work() -> None:
+            try:
+                await self._work(messages.put)
+            finally:
+                messages.put_nowait(None)
+
+        working = asyncio.ensure_future(work())
+        writing = asyncio.ensure_future(_written(messages, send))
         leaving = asyncio.ensure_future(_disconnected(receive))
         try:
-            await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            if working.done():
-                working.result()
+            await asyncio.wait({writing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if writing.done():
+                writing.result()
+                await working
         finally:
-            for task in (working, leaving):
+            for task in (working, writing, leaving):
                 task.cancel()
-            await asyncio.gather(working, leaving, return_exceptions=True)
+            await asyncio.gather(working, writing, leaving, return_exceptions=True)
 
 
 class _Events:
@@ -270,6 +283,11 @@ class _Counted:
             await send(message)
 
         await self._app(scope, receive, counting)
+
+
+async def _written(messages: "asyncio.Queue[Message | None]", send: Send) -> None:
+    while message := await messages.get():
+        await send(message)
 
 
 async def _disconnected(receive: Receive) -> None:
