@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from nudging import Nudger
+from served import serving
+from standin import standing_in
 
 ROOT = Path(__file__).parents[1]
 DOCS = "docs/langchain.md", "docs/llamaindex.md"
@@ -65,6 +68,22 @@ def test_an_example_answers(
 ) -> None:
     run(script, monkeypatch)
     assert expected in capsys.readouterr().out
+
+
+@pytest.mark.enable_socket
+def test_what_the_page_on_deployment_shows_runs(
+    pair: tuple[Path, Path], tiny_base: Path, tiny_nudging: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask_a_server, on_two_servers = code("docs/deployment.md")
+    with serving(Nudger(*pair, max_tokens=16)) as url:
+        exec(ask_a_server.replace("http://localhost:8080", url), {})  # noqa: S102
+    assert capsys.readouterr().out.strip()
+    with standing_in(tiny_base, name="base") as base, standing_in(tiny_nudging, name="nudging") as nudging:
+        here = on_two_servers.replace("http://localhost:8001/v1", base.url).replace(
+            "http://localhost:8002/v1", nudging.url
+        )
+        exec(here + "\nprint(chat.invoke('why is the sky blue?').text)", {})  # noqa: S102
+    assert capsys.readouterr().out.strip()
 
 
 def run(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
