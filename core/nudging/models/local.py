@@ -159,6 +159,12 @@ class LocalModel(Model):
         self._load_tokenizer()
         return list(self._tokenizer.encode(text, add_special_tokens=special_tokens))
 
+    @property
+    def vocabulary(self) -> dict[str, int]:
+        """The id of every token, added ones too."""
+        self._load_tokenizer()
+        return dict(self._tokenizer.get_vocab())
+
     def detokenizer(self, prefix: Sequence[int]) -> Detokenizer:
         """What the tokens after a prefix add to its text."""
         return Detokenizer(self._tokenizer, prefix)
