@@ -188,7 +188,9 @@ def test_a_model_that_has_more_tokens_is_refused_too(family: Family, tmp_path: P
 
 
 def test_a_model_that_is_not_in_this_process_is_refused(family: Family) -> None:
-    with pytest.raises(UnsupportedModelError, match="nudging_model='scripted' is a ScriptedModel"):
+    with pytest.raises(
+        UnsupportedModelError, match="nudging_model='scripted' is a ScriptedModel, and LogitEnsemble mixes"
+    ):
         LogitEnsemble(family["base"], ScriptedModel("Hi"))
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 from nudging.errors import PromptError, SettingsError, UnsupportedModelError
 from nudging.generation import ModelUsage
-from nudging.models import Message, Model, Sampling, load_model
+from nudging.models import Message, Model, Sampling, checked_local, load_model
 from nudging.models.model import Role
 from nudging.prompts import Prompt, Prompts, check_prompt, render_prompts
 from nudging.settings import Settings
@@ -66,7 +66,8 @@ class _Mixture(ABC):
             name: model if isinstance(model, Model) else load_model(model, dtype=dtype, device=device)
             for name, model in models.items()
         }
-        self.models = {name: _local(model, name, self.method) for name, model in named.items()}
+        why = f"{self.method} mixes the logits of whole vocabularies, which only a local model has"
+        self.models = {name: checked_local(model, name, why) for name, model in named.items()}
         self._size = _shared_vocabulary(list(self.models.values()), self.method)
         self.base_template, self.nudging_template = base_template, nudging_template
 
@@ -262,17 +263,6 @@ class ProxyTuning(_Mixture):
     def mixed(self, *logits: "torch.Tensor") -> "torch.Tensor":
         base, tuned, untuned = logits
         return base + self.alpha * (tuned - untuned)
-
-
-def _local(model: Model, name: str, method: str) -> "LocalModel":
-    from nudging.models.local import LocalModel
-
-    if not isinstance(model, LocalModel):
-        raise UnsupportedModelError(
-            f"{name}={model.name!r} is a {type(model).__name__}: {method} mixes the logits of the whole vocabulary, "
-            "which only a local model has. Give a hub id, a model folder or a GGUF file"
-        )
-    return model
 
 
 def _shared_vocabulary(models: "Sequence[LocalModel]", method: str) -> int:
