@@ -39,6 +39,10 @@ from nudging.tool_calls import Reading, ToolCall
 ROLLBACK = {"full_attention", "sliding_attention", "chunked_attention"}
 """Kinds of layers whose cache can be rolled back, by their name in a transformers config."""
 
+TODAY = "26 Jul 2024"
+"""To templates that tell the model what day it is, if they ask for it as Llama 3's do: the day that Meta's and the
+authors' prompts have. The same question is to have the same answer tomorrow; who wants another day says so."""
+
 
 class LocalModel(Model):
     """A transformers model, loaded at its first use and shared by all its sessions.
@@ -224,6 +228,7 @@ class LocalModel(Model):
                     chat_template=template,
                     tokenize=False,
                     add_generation_prompt=True,
+                    date_string=TODAY,
                 )
             )
         except (jinja2.TemplateError, TypeError, KeyError) as error:
