@@ -1,5 +1,6 @@
 """Where a pair disagrees: how it is counted, what is suggested, and the command, with whatever it may be given."""
 
+import errno
 import json
 import os
 import re
@@ -284,6 +285,22 @@ def test_what_was_read_before_an_error_is_kept(tiny_base: Path, tiny_nudging: Pa
     assert result.exit_code == 1
     assert "a context of 512" in re.sub(r"\s+", " ", result.stderr)
     assert json.loads((tmp_path / "analysis.json").read_text())["answers"] == 1
+
+
+def test_on_a_full_disk_the_numbers_are_shown_at_least(
+    tiny_base: Path, tiny_nudging: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: object, **options: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    file = tmp_path / "questions.jsonl"
+    file.write_text('{"question": "why"}')
+    monkeypatch.setattr(Path, "write_text", full)
+    pair = ("--base-model", tiny_base, "--nudging-model", tiny_nudging)
+    result = run(*pair, "--questions", file, "--output", tmp_path, "--max-tokens", 8)
+    assert result.exit_code == 2
+    assert "No space left on device" in re.sub(r"\s+", " ", result.stderr)
+    assert "suggested threshold" in result.stdout
 
 
 def test_ctrl_c_keeps_what_was_read(tiny_base: Path, tiny_nudging: Path, tmp_path: Path) -> None:
