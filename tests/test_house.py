@@ -20,7 +20,7 @@ def imported_with(statement: str) -> set[str]:
 @pytest.mark.parametrize(
     ("statement", "absent"),
     [
-        ("import nudging", {"torch", "transformers", "langchain_core", "llama_index", "rich", "typer"}),
+        ("import nudging", {"torch", "transformers", "matplotlib", "langchain_core", "llama_index", "rich", "typer"}),
         ("from nudging import Nudger; Nudger('a', 'b').identity", {"torch", "transformers"}),
         ("import langchain_nudging", {"torch", "transformers", "llama_index", "typer"}),
         (
@@ -28,7 +28,8 @@ def imported_with(statement: str) -> set[str]:
             {"torch"},
         ),
         ("import llamaindex_nudging", {"torch", "langchain_core", "typer"}),
-        ("import nudging.cli", {"torch", "transformers"}),
+        ("import nudging.cli", {"torch", "transformers", "matplotlib"}),
+        ("import nudging.baselines, nudging.analysis", {"torch", "transformers", "matplotlib", "rich"}),
         ("import nudging.rule", {"torch", "transformers"}),
     ],
 )

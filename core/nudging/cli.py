@@ -1,22 +1,26 @@
-"""The `nudging` command: ask one question, or chat, and see who wrote what."""
+"""The `nudging` command: ask one question, or chat, and see who wrote what; serve a pair; see where it disagrees."""
 
 import json
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from nudging.display import as_rich
 from nudging.errors import MissingDependencyError, NudgingError, PromptError, SettingsError
 from nudging.generation import Answer
 from nudging.nudger import Nudger
+
+if TYPE_CHECKING:
+    from nudging.analysis import Exemplar
 
 SYSTEM = "You are a helpful assistant."
 
@@ -148,6 +152,82 @@ def serve(
         server = serving.create_app(nudger, name=name, limits=limits, api_key=api_key)
         err.print(f"{nudger.name}, as {name!r}, at http://{host}:{port}")
         uvicorn.run(server, host=host, port=port, log_level="warning", timeout_graceful_shutdown=SHUTDOWN)
+
+
+@app.command()
+def analyze(
+    base_model: BaseModel = None,
+    nudging_model: NudgingModel = None,
+    questions: Annotated[
+        Path | None,
+        typer.Option(help='JSONL: a "question" a line, perhaps a "response".', show_default="a dozen of our own"),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Only so many questions.", min=1)] = None,
+    max_tokens: Annotated[int, typer.Option(help="Length of an aligned answer, in nudging-model tokens.", min=1)] = 256,
+    system: System = SYSTEM,
+    output: Annotated[Path, typer.Option(help="Folder for analysis.json and analysis.png.")] = Path("analysis"),
+) -> None:
+    """Show where the two models disagree, and suggest a threshold for the pair."""
+    with _errors_for_people():
+        from nudging.analysis import QUESTIONS, Exemplar, read_exemplars
+        from nudging.pictures import pyplot
+
+        exemplars = read_exemplars(questions) if questions else [Exemplar(question) for question in QUESTIONS]
+        _check_folder(output)
+        pyplot()  # if it is missing, better to know now
+        nudger = _nudger(base_model, nudging_model)
+        with _loading(nudger):
+            nudger.load()
+        _analyze(nudger, exemplars[:limit], system, max_tokens, output)
+
+
+def _analyze(nudger: Nudger, exemplars: "Sequence[Exemplar]", system: str, max_tokens: int, output: Path) -> None:
+    """Read answer by answer; whatever ends it, what was read is shown and kept."""
+    from nudging.analysis import Analysis, Reading, read_answers
+    from nudging.pictures import draw_analysis
+
+    readings: list[Reading] = []
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    try:
+        with Progress(*columns, console=err, transient=True) as bar:
+            task = bar.add_task("reading answers", total=len(exemplars))
+            for reading in read_answers(nudger, exemplars, instructions=system, max_tokens=max_tokens):
+                readings.append(reading)
+                bar.advance(task)
+    finally:
+        if readings:
+            analysis = Analysis(*nudger.model_names, tuple(readings))
+            out.print(analysis)
+            with _writing(output):
+                whole = json.dumps(analysis.to_dict(), ensure_ascii=False, indent=1)
+                (output / "analysis.json").write_text(whole, encoding="utf-8")
+                draw_analysis(analysis, output / "analysis.png")
+            err.print(
+                f"{len(readings)} of {len(exemplars)} answers, in {output}/analysis.json and {output}/analysis.png"
+            )
+
+
+def _check_folder(folder: Path) -> None:
+    """Make the folder, and see that it can be written to, before anything is computed for it."""
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=folder).close()
+
+
+@contextmanager
+def _writing(folder: Path) -> Generator[None, None, None]:
+    try:
+        yield
+    except OSError as error:
+        raise SettingsError(
+            f"cannot write to {str(folder)!r}: {error.strerror}; name a folder that can be written to as --output"
+        ) from error
 
 
 def _serving() -> tuple[Any, Any]:

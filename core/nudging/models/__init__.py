@@ -3,13 +3,16 @@
 from collections.abc import Hashable
 from pathlib import Path
 from threading import Lock
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import SecretStr
 
-from nudging.errors import MissingDependencyError
+from nudging.errors import MissingDependencyError, UnsupportedModelError
 from nudging.models.model import Message, Model, Sampling, Session
 from nudging.models.scripted import ScriptedModel
+
+if TYPE_CHECKING:
+    from nudging.models.local import LocalModel
 
 __all__ = ["Message", "Model", "Sampling", "ScriptedModel", "Session", "load_model", "unload_models"]
 
@@ -77,6 +80,27 @@ def _remote(
             f"a model on a server ({url}) needs the package {error.name}: pip install 'nudging[openai]'"
         ) from error
     return RemoteModel(name, url, side=side, api_key=api_key, timeout=timeout, max_retries=max_retries)
+
+
+def checked_local(model: Model, argument: str, why: str) -> "LocalModel":
+    """The model, which has to be in this process.
+
+    Args:
+        model: Any.
+        argument: What the caller calls it.
+        why: What needs it to be here, and for what.
+
+    Raises:
+        UnsupportedModelError: It is elsewhere, or has no weights.
+    """
+    from nudging.models.local import LocalModel
+
+    if not isinstance(model, LocalModel):
+        raise UnsupportedModelError(
+            f"{argument}={model.name!r} is a {type(model).__name__}, and {why}: give a hub id, a model folder or a "
+            "GGUF file"
+        )
+    return model
 
 
 def unload_models() -> None:

@@ -5,12 +5,13 @@ padded or copied, and a long prompt and single tokens may share a pass. Only att
 implementation of it that hands each sequence to the usual one.
 """
 
+import atexit
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
-from threading import Condition, Thread
+from threading import Condition, Lock, Thread
 from time import perf_counter
 from typing import Any, TypeVar, cast
 
@@ -129,7 +130,10 @@ class _Device:
     def __init__(self, name: str) -> None:
         self._waiting: list[_Pass] = []
         self._changed = Condition()
+        self._running = Lock()
         Thread(target=self._work, name=f"nudging on {name}", daemon=True).start()
+        # the interpreter aborts if it ends in the middle of a pass (after Ctrl-C, say): let that end, begin no other
+        atexit.register(self._running.acquire)
 
     def put(self, wanted: _Pass) -> None:
         with self._changed:
@@ -139,7 +143,8 @@ class _Device:
     def _work(self) -> None:
         while True:
             together = self._next()
-            together[0].passes.work(together)
+            with self._running:
+                together[0].passes.work(together)
             del together  # it holds on to a model and to logits
 
     def _next(self) -> list[_Pass]:

@@ -69,16 +69,17 @@ class KVCache:
 
     def logprobs(self, tokens: Sequence[int], start: int, forward: Forward) -> list[float]:
         """Log-probability of each of the tokens from `start` on, after all before it."""
-        self.crop(min(common_prefix_length(self.tokens, tokens), start - 1))
         found: list[float] = []
-        while len(self.tokens) < len(tokens) - 1:
-            # the logits of a few tokens at a time: a large vocabulary makes a megabyte of each
-            length = max(start - 1 - len(self.tokens), 0) + SCORED_AT_ONCE
-            new = list(tokens[len(self.tokens) : len(tokens) - 1][:length])
-            end = len(self.tokens) + len(new)
-            wanted = tokens[max(start, len(self.tokens) + 1) : end + 1]
-            logits = self._fed(new, forward, len(wanted)).float().log_softmax(dim=-1)
-            found += logits.gather(-1, torch.tensor([wanted], device=logits.device).T).flatten().tolist()
+        for end, logits in self._along(tokens[:-1], start - 1, forward):
+            wanted = torch.tensor([tokens[end - len(logits) + 1 : end + 1]], device=logits.device)
+            found += logits.float().log_softmax(dim=-1).gather(-1, wanted.T).flatten().tolist()
+        return found
+
+    def choices_along(self, tokens: Sequence[int], start: int, forward: Forward) -> list[Choice]:
+        """What the model takes in place of each of the tokens from `start` on, after all before it."""
+        found: list[Choice] = []
+        for end, logits in self._along(tokens[:-1], start - 1, forward):
+            found += choose(logits, range(end - len(logits) + 1, end + 1), self._sampling)
         return found
 
     def fork(self, length: int) -> "KVCache":
@@ -111,6 +112,20 @@ class KVCache:
         logits = self._fed(path[keep:] + draft, forward, len(draft) + 1)
         positions = range(len(path), len(path) + len(draft) + 1)
         self._choices[-len(positions) :] = choose(logits, positions, self._sampling, masks)
+
+    def _along(
+        self, tokens: Sequence[int], start: int, forward: Forward
+    ) -> Generator[tuple[int, torch.Tensor], None, None]:
+        """The logits after each of the tokens from `start` on, and after how many tokens the last of them stand.
+
+        A few rows at a time: a large vocabulary makes a megabyte of each.
+        """
+        if start >= len(tokens):
+            return
+        self.crop(min(common_prefix_length(self.tokens, tokens), start))
+        while (held := len(self.tokens)) < len(tokens):
+            end = min(max(start, held) + SCORED_AT_ONCE, len(tokens))
+            yield end, self._fed(list(tokens[held:end]), forward, end - max(start, held))
 
     def _fed(self, tokens: list[int], forward: Forward, keep: int) -> torch.Tensor:
         """The logits after the last `keep` of these tokens, which follow those that the cache holds."""

@@ -32,11 +32,16 @@ from nudging.models.kv_cache import KVCache, common_prefix_length
 from nudging.models.model import Hint, Message, Model, Sampling, Session, fitted
 from nudging.models.pace import Pace
 from nudging.models.packing import pack
+from nudging.models.sampling import Choice
 from nudging.rule import Fitted, Step
 from nudging.tool_calls import Reading, ToolCall
 
 ROLLBACK = {"full_attention", "sliding_attention", "chunked_attention"}
 """Kinds of layers whose cache can be rolled back, by their name in a transformers config."""
+
+TODAY = "26 Jul 2024"
+"""To templates that tell the model what day it is, if they ask for it as Llama 3's do: the day that Meta's and the
+authors' prompts have. The same question is to have the same answer tomorrow; who wants another day says so."""
 
 
 class LocalModel(Model):
@@ -159,6 +164,12 @@ class LocalModel(Model):
         self._load_tokenizer()
         return list(self._tokenizer.encode(text, add_special_tokens=special_tokens))
 
+    @property
+    def vocabulary(self) -> dict[str, int]:
+        """The id of every token, added ones too."""
+        self._load_tokenizer()
+        return dict(self._tokenizer.get_vocab())
+
     def detokenizer(self, prefix: Sequence[int]) -> Detokenizer:
         """What the tokens after a prefix add to its text."""
         return Detokenizer(self._tokenizer, prefix)
@@ -217,6 +228,7 @@ class LocalModel(Model):
                     chat_template=template,
                     tokenize=False,
                     add_generation_prompt=True,
+                    date_string=TODAY,
                 )
             )
         except (jinja2.TemplateError, TypeError, KeyError) as error:
@@ -364,6 +376,30 @@ class LocalSession(Session):
             for token, logprob in zip(whole[start:], logprobs, strict=True)
         ]
 
+    def forced(self, text: str) -> list[tuple[int, Step]]:
+        """What the model would write in place of each of its tokens of an answer, after all that stands before it.
+
+        Teacher forcing: the answer is fed at once, not a token a pass.
+
+        Returns:
+            Where each token begins, in characters of the text, and the model's step there. A token that begins inside
+            of a character, or in the prompt, is left out.
+        """
+        whole = self._encode(text)
+        start = max(common_prefix_length(self._encode(""), whole), 1)
+        detokenizer = self._model.detokenizer(whole[:start])
+        added = [detokenizer.push(token) for token in whole[start:]]
+        written = "".join(added)
+        if not (text.endswith(written) or written.endswith(text)):
+            return []  # the tokenizer does not give the text back: nobody can say where its tokens begin
+        choices = self._lent_cache(whole).choices_along(whole, start, self._forward)
+        found, at, in_character = [], len(text) - len(written), False
+        for number, (choice, its_text) in enumerate(zip(choices, added, strict=True), start):
+            if at >= 0 and not in_character:
+                found.append((at, self._step(whole[:number], choice)))
+            at, in_character = at + len(its_text), not its_text
+        return found
+
     def usage(self) -> ModelUsage:
         return ModelUsage(self._prompt_tokens, self._forward_passes, self._tokens_fed)
 
@@ -371,6 +407,12 @@ class LocalSession(Session):
         if self._cache is not None:
             self._model.take_back(self._cache)
             self._cache = None
+
+    def _step(self, path: Sequence[int], choice: Choice) -> Step:
+        """The choice after a path, as text."""
+        if choice.token in self._model.end_tokens:
+            return Step("", choice.probability, end=True)
+        return Step(self._model.detokenizer(path).push(choice.token), choice.probability)
 
     def _encode(self, text: str) -> list[int]:
         return self._model.encode(self._prompt + text, special_tokens=self._special_tokens)

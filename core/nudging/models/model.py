@@ -25,6 +25,9 @@ Message: TypeAlias = Mapping[str, Any]
 """One turn of a conversation: `role` (system, user, assistant, tool) and `content`; with an assistant's calls of tools
 `tool_calls`, and with a tool's answer `tool_call_id`, as OpenAI has them."""
 
+Role: TypeAlias = Literal["base", "nudging"]
+"""A base prompt is plain text, and gets the tokenizer's own special tokens (BOS). A nudging prompt is rendered."""
+
 T = TypeVar("T")
 
 _threads = ThreadPoolExecutor(64, thread_name_prefix="nudging")
