@@ -1,0 +1,124 @@
+"""How an answer is made: nudged, by one of the two models alone, or by an earlier method."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from threading import Event
+from typing import Any, TypeAlias
+
+from nudging.alone import alone
+from nudging.errors import PromptError, SettingsError
+from nudging.generation import Answer
+from nudging.nudger import ModelName, Nudger
+from nudging.prompts import Prompt, Prompts
+from nudging.question import Options
+
+Answering: TypeAlias = Callable[[Prompt, Options, Event], Answer]
+"""Answers a prompt with these options; once the event is set, the answer is no longer wanted."""
+
+METHODS: Mapping[str, str] = {
+    "base": "base model alone",
+    "nudging": "nudging model alone",
+    "nudged": "nudged",
+    "ensemble": "logit ensemble",
+    "proxy": "proxy tuning",
+}
+"""What there is, and how it is called in tables."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to answer, ready to.
+
+    Args:
+        name: One of `METHODS`.
+        identity: All that shapes an answer but its prompt and options, for keys.
+        answer: Makes one.
+    """
+
+    name: str
+    identity: Mapping[str, Any]
+    answer: Answering
+
+
+def check_method(name: str) -> str:
+    """The name, if it is a method's.
+
+    Raises:
+        SettingsError: It is not; the message says what may have been meant.
+    """
+    if name in METHODS:
+        return name
+    raise SettingsError(f"there is no method {name!r}: {did_you_mean(name, METHODS)}")
+
+
+def did_you_mean(name: str, known: Mapping[str, Any]) -> str:
+    """A hint at what there is, the likeliest first."""
+    likely = get_close_matches(name, known, n=1)
+    return (f"did you mean {likely[0]!r}? " if likely else "") + f"Choose from {', '.join(known)}"
+
+
+def method(
+    name: str, nudger: Nudger, *, untuned_model: ModelName | None = None, weight: float = 0.5, alpha: float = 1.0
+) -> Method:
+    """A method on a pair.
+
+    Args:
+        name: One of `METHODS`.
+        nudger: The pair, and the settings of its answers.
+        untuned_model: For proxy tuning: the nudging model as it was before its tuning.
+        weight: For the ensemble: of the nudging model's logits, in [0, 1].
+        alpha: For proxy tuning: how much of the tuning is carried over.
+
+    Raises:
+        SettingsError: There is no such method, or it lacks a model.
+        ModelError: The pair's tokenizers forbid it.
+    """
+    side = {"base": "nudging", "nudging": "base"}.get(check_method(name), "")
+    identity = {key: value for key, value in nudger.identity.items() if not side or not key.startswith(f"{side}_")}
+    if name != "nudged":
+        identity = {key: value for key, value in identity.items() if key not in ("threshold", "lookahead")}
+    if name in ("base", "nudging"):
+        return Method(name, identity, _alone(name, nudger))
+    if name == "nudged":
+        return Method(name, identity, _nudged(nudger))
+    if name == "ensemble":
+        from nudging.baselines import LogitEnsemble
+
+        ensemble = LogitEnsemble(nudger.base_model, nudger.nudging_model, weight=weight)
+        return Method(name, {**identity, "weight": weight}, _baseline(ensemble, nudger))
+    if untuned_model is None:
+        raise SettingsError("proxy tuning needs the nudging model as it was before its tuning: give untuned_model")
+    from nudging.baselines import ProxyTuning
+
+    proxy = ProxyTuning(nudger.base_model, nudger.nudging_model, untuned_model, alpha=alpha)
+    return Method(name, {**identity, "untuned_model": str(untuned_model), "alpha": alpha}, _baseline(proxy, nudger))
+
+
+def _nudged(nudger: Nudger) -> Answering:
+    def answer(prompt: Prompt, options: Options, given_up: Event) -> Answer:
+        with nudger.stream(prompt, **options) as stream:
+            for _ in stream:
+                if given_up.is_set():
+                    break
+            return stream.answer
+
+    return answer
+
+
+def _alone(name: str, nudger: Nudger) -> Answering:
+    def answer(prompt: Prompt, options: Options, given_up: Event) -> Answer:
+        return alone(nudger, "base" if name == "base" else "nudging", prompt, given_up=given_up, **options)
+
+    return answer
+
+
+def _baseline(baseline: Any, nudger: Nudger) -> Answering:
+    def answer(prompt: Prompt, options: Options, given_up: Event) -> Answer:
+        if isinstance(prompt, Prompts):
+            raise PromptError("a baseline renders its own prompts: it cannot go on from a beginning of the answer")
+        max_tokens = options.get("max_tokens") or nudger.settings.max_tokens
+        written: Answer = baseline.generate(prompt, max_tokens=max_tokens, stop=options.get("stop") or ())
+        return written
+
+    return answer
