@@ -33,9 +33,7 @@ def alone(
     prompts, sampling = nudger.prompts(prompt), None
     if settings.temperature:
         sampling = Sampling(settings.temperature, settings.top_p, f"{settings.seed}:{author}")
-    model, text = (
-        (nudger.base_model, prompts.base) if author == "base" else (nudger.nudging_model, prompts.nudging)
-    )
+    model, text = (nudger.base_model, prompts.base) if author == "base" else (nudger.nudging_model, prompts.nudging)
     session = model.session(text, role=author, sampling=sampling)
     written, tokens = "", 0
     finish_reason: FinishReason = "length"

@@ -1,4 +1,4 @@
-"""The model `nudging` for lm-evaluation-harness: `lm_eval --model nudging --model_args base_model=...,threshold=0.4`."""
+"""The model `nudging` for lm-evaluation-harness: `--model nudging --model_args base_model=...,threshold=0.4`."""
 
 import json
 import logging
@@ -9,7 +9,7 @@ from typing import Any
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
-from tqdm import tqdm
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 import nudging
 from nudging.errors import PromptError, SettingsError, UnsupportedModelError
@@ -29,7 +29,7 @@ class Conversation(str):
     """Messages, as the text that lm-evaluation-harness has a prompt be: JSON."""
 
 
-class NudgingLM(LM):
+class NudgingLM(LM):  # type: ignore[misc]
     """A pair that answers: with `generate_until`, the only kind of request there is to a pair.
 
     With `apply_chat_template` the messages reach both models as they are; without it, a prompt is one user's turn.
@@ -55,7 +55,7 @@ class NudgingLM(LM):
         self,
         base_model: ModelName = DEMO,
         nudging_model: ModelName = DEMO,
-        method: str = "nudged",  # noqa: A002
+        method: str = "nudged",
         batch_size: int | str = 1,
         max_batch_size: int | None = None,
         device: str | None = None,
@@ -127,7 +127,7 @@ class NudgingLM(LM):
         """Every answer and its place, those that are known first."""
         unknown = []
         for at, request in enumerate(requests):
-            if self._ledger and (record := self._ledger.find(self._key(request))):
+            if self._ledger is not None and (record := self._ledger.find(self._key(request))):
                 yield at, Answered.from_record(record)
             else:
                 unknown.append(at)
@@ -137,7 +137,7 @@ class NudgingLM(LM):
             try:
                 for done in as_completed(places):
                     at, answered = places[done], done.result()
-                    if self._ledger:
+                    if self._ledger is not None:
                         self._ledger.add(self._record(requests[at], answered))
                     yield at, answered
             finally:
@@ -243,7 +243,7 @@ def _id(request: Instance) -> str:
 
 
 def _options(wanted: Mapping[str, Any]) -> Options:
-    """What a task asks of generation, in our words. Greedy unless it says otherwise; the rest of it has no counterpart."""
+    """What a task asks of generation, in our words: greedy unless it says otherwise. The rest has no counterpart."""
     until = wanted.get("until") or []
     options: Options = {"stop": [until] if isinstance(until, str) else [stop for stop in until if stop]}
     for name in ("max_gen_toks", "max_new_tokens", "max_tokens"):

@@ -59,13 +59,20 @@ def did_you_mean(name: str, known: Mapping[str, Any]) -> str:
 
 
 def method(
-    name: str, nudger: Nudger, *, untuned_model: ModelName | None = None, weight: float = 0.5, alpha: float = 1.0
+    name: str,
+    nudger: Nudger,
+    *,
+    threshold: float | None = None,
+    untuned_model: ModelName | None = None,
+    weight: float = 0.5,
+    alpha: float = 1.0,
 ) -> Method:
     """A method on a pair.
 
     Args:
         name: One of `METHODS`.
         nudger: The pair, and the settings of its answers.
+        threshold: Of nudging, in place of the nudger's.
         untuned_model: For proxy tuning: the nudging model as it was before its tuning.
         weight: For the ensemble: of the nudging model's logits, in [0, 1].
         alpha: For proxy tuning: how much of the tuning is carried over.
@@ -81,9 +88,10 @@ def method(
     if name in ("base", "nudging"):
         return Method(name, identity, _alone(name, nudger))
     if name == "nudged":
-        return Method(name, identity, _nudged(nudger))
+        threshold = nudger.settings.threshold if threshold is None else threshold
+        return Method(name, {**identity, "threshold": threshold}, _nudged(nudger, threshold))
     if name == "ensemble":
-        from nudging.baselines import LogitEnsemble
+        from nudging.baselines import LogitEnsemble  # type: ignore[import-not-found]
 
         ensemble = LogitEnsemble(nudger.base_model, nudger.nudging_model, weight=weight)
         return Method(name, {**identity, "weight": weight}, _baseline(ensemble, nudger))
@@ -95,9 +103,10 @@ def method(
     return Method(name, {**identity, "untuned_model": str(untuned_model), "alpha": alpha}, _baseline(proxy, nudger))
 
 
-def _nudged(nudger: Nudger) -> Answering:
+def _nudged(nudger: Nudger, threshold: float) -> Answering:
     def answer(prompt: Prompt, options: Options, given_up: Event) -> Answer:
-        with nudger.stream(prompt, **options) as stream:
+        nudged: Options = {**options, "threshold": threshold}
+        with nudger.stream(prompt, **nudged) as stream:
             for _ in stream:
                 if given_up.is_set():
                     break

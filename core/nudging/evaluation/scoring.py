@@ -151,7 +151,7 @@ def _chosen(text: str, among: Mapping[str, str]) -> str | None:
 
 
 def _named(text: str, among: Mapping[str, str]) -> list[str]:
-    """The options that a text names, in order: by a marked letter, or by their wording, the longest where several fit."""
+    """The options that a text names, in order: by a marked letter or by their wording, the longest that fits."""
     found = [(match.end(), 0, _only(match)) for match in _MARKED.finditer(text)]
     wordings = sorted(among.items(), key=lambda option: -len(option[1]))
     pattern = "|".join(f"(?P<{letter}>{_loosely(wording)})" for letter, wording in wordings)
