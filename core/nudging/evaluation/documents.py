@@ -1,14 +1,14 @@
 """The questions of the thirteen tasks, in one shape: from the hub, or from a folder of local files.
 
-Each function below is named as its task, says where the hub has it and how a row there becomes a document, and is what
-the task file names as its `custom_dataset`. The function takes the place of lm-evaluation-harness's own loading because
-that cannot be told of a local folder; this can: `data`, in its metadata.
+Each function at the end is named as its task and says where the hub has it and how a row there is shaped; what becomes of
+it is what the task file names as its `custom_dataset`. lm-evaluation-harness's own loading cannot be told of a local
+folder when it is run; this can: `data`, in its metadata.
 """
 
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from lm_eval.api.registry import model_registry
 
@@ -23,44 +23,76 @@ Measure: TypeAlias = Callable[[Document, list[str]], dict[str, float]]
 model_registry.register("nudging", target="nudging.evaluation.harness:NudgingLM")
 
 LETTERS = "ABCDEFGHIJ"
+
 TASKS: dict[str, "Source"] = {}
 """Where each task's questions are, by its name, in the paper's order."""
 
 
-class Source(Protocol):
-    """Loads a task's documents, as lm-evaluation-harness asks for a data set."""
-
-    def __call__(self, data: str | None = None, **metadata: Any) -> dict[str, Any]: ...
-
-
-def hub(path: str, name: str | None = None, *, split: str, measure: Measure) -> Callable[..., Source]:
-    """Where the hub has a task, for a function that makes a document of one of its rows, or None of one to leave out.
+class Source:
+    """Where a task's questions are; called, it loads them, as lm-evaluation-harness asks for a data set.
 
     Args:
-        path: Of the data set.
-        name: Of its configuration.
-        split: Of it.
-        measure: How the task is scored: an answer in a local file must be right by it, or nothing ever could be.
+        task: Its name.
+        hub: Path, configuration and split of its data set on the hub.
+        measure: How the task is scored.
+        shape: Question and answer of a row there, or None of one to leave out.
     """
 
-    def declare(document: Callable[[Row], tuple[str, str] | None]) -> Source:
-        task = document.__name__
+    def __init__(
+        self,
+        task: str,
+        hub: tuple[str, str | None, str],
+        measure: Measure,
+        shape: Callable[[Row], tuple[str, str] | None],
+    ) -> None:
+        self.task, self.hub, self.measure, self.shape = task, hub, measure, shape
 
-        def load(data: str | None = None, **metadata: Any) -> dict[str, Any]:
-            from datasets import Dataset
+    def __call__(self, data: str | None = None, **metadata: Any) -> dict[str, Any]:
+        """The documents, as the split `test`.
 
-            if data:
-                return {"test": Dataset.from_list(local(task, Path(data), measure))}
-            made = enumerate(map(document, _hub_rows(task, path, name, split)))
-            documents = [
-                {"id": f"{task}-{number}", "question": shape[0], "answer": shape[1]} for number, shape in made if shape
-            ]
-            return {"test": Dataset.from_list(documents)}
+        Args:
+            data: Folder of local files in place of the hub.
+            **metadata: What else there is in a task's metadata; not used.
 
-        TASKS[task] = load
-        load.__name__ = task
-        load.measure = measure  # type: ignore[attr-defined]
-        return load
+        Raises:
+            DataError: They cannot be had, or lack something.
+        """
+        from datasets import Dataset
+
+        documents = local(self.task, Path(data), self.measure) if data else self._from_hub()
+        return {"test": Dataset.from_list(documents)}
+
+    def _from_hub(self) -> list[dict[str, str]]:
+        from datasets import load_dataset
+
+        path, name, split = self.hub
+        try:
+            rows = load_dataset(path, name, split=split)
+        except Exception as error:  # of many kinds: no network, no such file, an HTTP status, a changed data set
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise DataError(
+                f"cannot get {path} for the task {self.task} from the hub: {reason}. Without a network, give a folder "
+                "of local files as data"
+            ) from error
+        shaped = enumerate(map(self.shape, rows))
+        return [
+            {"id": f"{self.task}-{number}", "question": shape[0], "answer": shape[1]}
+            for number, shape in shaped
+            if shape is not None
+        ]
+
+    def __repr__(self) -> str:
+        return f"the questions of {self.task}, by default {self.hub}"
+
+
+def hub(
+    path: str, name: str | None = None, *, split: str, measure: Measure
+) -> Callable[[Callable[[Row], tuple[str, str] | None]], Source]:
+    """Declares where the hub has the task that a function is named as; the function shapes a row of it."""
+
+    def declare(shape: Callable[[Row], tuple[str, str] | None]) -> Source:
+        TASKS[shape.__name__] = Source(shape.__name__, (path, name, split), measure, shape)
+        return TASKS[shape.__name__]
 
     return declare
 
@@ -110,19 +142,6 @@ def _checked(task: str, row: Any, where: str, number: int, measure: Measure) -> 
             f"{where}: the field 'answer' is {document['answer'][:60]!r}, which is no answer to a question of {task}"
         )
     return document
-
-
-def _hub_rows(task: str, path: str, name: str | None, split: str) -> Any:
-    from datasets import load_dataset
-
-    try:
-        return load_dataset(path, name, split=split)
-    except Exception as error:  # of many kinds: no network, no such file, an HTTP status, a changed data set
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise DataError(
-            f"cannot get {path} for the task {task} from the hub: {reason}. Without a network, give a folder of local "
-            "files as data"
-        ) from error
 
 
 def _with_options(question: str, wordings: list[str]) -> str:

@@ -82,8 +82,9 @@ class Judge:
                 f"the judge {name!r} needs more packages: {error}; pip install langchain and the provider's"
             ) from error
         except Exception as error:  # of the provider's own kinds: no such provider, no API key, ...
+            reason = str(error).splitlines()[0]
             raise SettingsError(
-                f"the judge {name!r} cannot be used: {error}; name it as LangChain does, such as 'openai:gpt-4o'"
+                f"the judge {name!r} cannot be used: {reason} Name it as LangChain does, such as 'openai:gpt-4o'"
             ) from error
 
     def judge(self, task: str, question: str, answer: str) -> Judgement:
