@@ -1,8 +1,8 @@
 """The questions of the thirteen tasks, in one shape: from the hub, or from a folder of local files.
 
-Each function at the end is named as its task and says where the hub has it and how a row there is shaped; what becomes of
-it is what the task file names as its `custom_dataset`. lm-evaluation-harness's own loading cannot be told of a local
-folder when it is run; this can: `data`, in its metadata.
+Each function at the end is named as its task, says where the hub has it, and shapes a row of it; what becomes of it is
+what the task file names as its `custom_dataset`. lm-evaluation-harness's own loading cannot be told of a local folder
+when it is run; this can: `data`, in its metadata.
 """
 
 import json
