@@ -1,7 +1,6 @@
-"""Tasks x methods x thresholds -> a folder: the prompts, what is kept and found again, what comes out, what goes wrong."""
+"""Tasks x methods x thresholds -> a folder: prompts, what is kept and found again, what comes out, what goes wrong."""
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -24,10 +23,11 @@ from nudging.evaluation.documents import TASKS
 from nudging.evaluation.harness import NudgingLM
 from nudging.evaluation.intervals import share_interval
 from nudging.evaluation.judge import Judge
-from nudging.evaluation.ledger import Ledger, Written
+from nudging.evaluation.ledger import Answered, Ledger, Written
 from nudging.evaluation.methods import METHODS, Method, method
 from nudging.evaluation.results import Interval
 from nudging.evaluation.run import TASK_FILES, Plan, evaluate
+from tiny import tiny_llama
 from typer.testing import CliRunner
 
 GOLDEN: list[dict[str, Any]] = json.loads((Path(__file__).parent / "golden" / "demo-pair.json").read_text())
@@ -102,7 +102,7 @@ def test_a_task_asks_with_the_prompts_of_the_authors(demo: Nudger, case: dict[st
 
     def answer(prompt: Any, options: Any, given_up: Any) -> Any:
         asked.append((demo.prompts(prompt), options))
-        return Nudger(ScriptedModel("x"), ScriptedModel("x")).generate("x")
+        return Answered((("base", "x"),), "stop", 1)
 
     manager = TaskManager(include_path=str(TASK_FILES), include_defaults=False, metadata={"data": str(tmp_path)})
     evaluator.evaluate(
@@ -406,6 +406,34 @@ def test_an_unknown_method_is_told_from_a_known_one(scripted: Nudger) -> None:
         method("proxy", scripted)
 
 
+@pytest.mark.parametrize("name", ["ensemble", "proxy"])
+def test_a_baseline_answers_as_it_does_by_itself(name: str, tiny_nudging: Path, data: Path, tmp_path: Path) -> None:
+    baselines = pytest.importorskip("nudging.baselines")
+    other = tiny_llama(tmp_path / "other", seed=1)
+    nudger, plan = Nudger(other, tiny_nudging), Plan.checked(["gsm8k"], [name], data=data, max_tokens=9)
+    evaluate(nudger, plan, tmp_path / "out", untuned_model=other, weight=0.3, alpha=0.7)
+    if name == "ensemble":
+        baseline = baselines.LogitEnsemble(other, tiny_nudging, weight=0.3)
+    else:
+        baseline = baselines.ProxyTuning(other, tiny_nudging, other, alpha=0.7)
+    system = {"role": "system", "content": "Answer the question by walking through the reasoning steps."}
+    texts = [
+        baseline.generate([system, {"role": "user", "content": f"Question: {question}"}], max_tokens=9).text
+        for question, _ in QUESTIONS["gsm8k"]
+    ]
+    records = map(json.loads, (tmp_path / "out" / "answers.jsonl").read_text().splitlines())
+    assert [record["written"] for record in records] == [[["base", text]] for text in texts]
+
+
+def test_a_baseline_on_two_vocabularies_is_refused_before_anything_is_answered(
+    tiny: Nudger, data: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("nudging.baselines")
+    with pytest.raises(UnsupportedModelError, match="one vocabulary"):
+        evaluate(tiny, Plan.checked(["gsm8k"], ["base", "ensemble"], data=data), tmp_path)
+    assert (tmp_path / "answers.jsonl").read_text() == ""
+
+
 # lm-evaluation-harness
 
 
@@ -468,7 +496,7 @@ def test_sampling_is_asked_for_by_the_task() -> None:
 
     def answer(prompt: Any, options: Any, given_up: Any) -> Any:
         seen.append(options)
-        return nudger.generate("x")
+        return Answered()
 
     harness = NudgingLM.of(nudger, Method("nudged", {}, answer), answered=lambda: None)
     harness.generate_until([request("a", do_sample=True, temperature=0.7, top_p=0.9, until="\n")])
@@ -595,24 +623,21 @@ def test_bad_input_is_told_before_any_model_is_loaded(
     assert "Traceback" not in result.output
 
 
-def test_ctrl_c_says_how_to_go_on_and_so_it_does(pair: tuple[Path, Path], data: Path, tmp_path: Path) -> None:
-    base, nudging = pair
-    options = ["--base-model", str(base), "--nudging-model", str(nudging), "--data", str(data), "--max-tokens", "24"]
-    command = [sys.executable, "-m", "nudging", "eval", *options, "--methods", "base", "--out", str(tmp_path)]
+def test_ctrl_c_says_how_to_go_on(tiny_base: Path, tiny_nudging: Path, data: Path, tmp_path: Path) -> None:
+    questions = [json.dumps({"question": f"What is {number}?", "answer": str(number)}) for number in range(1000)]
+    (data / "gsm8k.jsonl").write_text("\n".join(questions))
+    models = ["--base-model", str(tiny_base), "--nudging-model", str(tiny_nudging)]
+    where = ["--data", str(data), "--out", str(tmp_path), "--tasks", "gsm8k", "--methods", "base", "--at-once", "2"]
     process = subprocess.Popen(  # noqa: S603
-        [*command, "--tasks", "gsm8k,csqa,coin_flip"], stderr=subprocess.PIPE, text=True, env=os.environ
+        [sys.executable, "-m", "nudging", "eval", *models, *where], stderr=subprocess.PIPE, text=True
     )
     answers, deadline = tmp_path / "answers.jsonl", time.monotonic() + 200
     while time.monotonic() < deadline and not (answers.is_file() and answers.read_bytes().count(b"\n")):
-        time.sleep(0.05)
+        time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "interrupted: the same command goes on from" in re.sub(r"\s+", " ", said)
     assert "Traceback" not in said
-    kept = answers.read_text().splitlines()
-    assert 1 <= len(kept) < 4
-    done = subprocess.run([*command, "--tasks", "gsm8k"], capture_output=True, text=True, timeout=250)  # noqa: S603
-    assert done.returncode == 0
-    assert "| gsm8k (accuracy, 2) |" in done.stdout
-    assert answers.read_text().splitlines()[: len(kept)] == kept
+    kept = [json.loads(line)["id"] for line in answers.read_text().splitlines()]
+    assert 1 <= len(kept) == len(set(kept)) < 1000

@@ -20,7 +20,7 @@ def imported_with(statement: str) -> set[str]:
 @pytest.mark.parametrize(
     ("statement", "absent"),
     [
-        ("import nudging", {"torch", "transformers", "langchain_core", "llama_index", "rich", "typer"}),
+        ("import nudging", {"torch", "transformers", "langchain_core", "llama_index", "rich", "typer", "lm_eval"}),
         ("from nudging import Nudger; Nudger('a', 'b').identity", {"torch", "transformers"}),
         ("import langchain_nudging", {"torch", "transformers", "llama_index", "typer"}),
         (
@@ -28,7 +28,8 @@ def imported_with(statement: str) -> set[str]:
             {"torch"},
         ),
         ("import llamaindex_nudging", {"torch", "langchain_core", "typer"}),
-        ("import nudging.cli", {"torch", "transformers"}),
+        ("import nudging.cli", {"torch", "transformers", "lm_eval", "datasets", "matplotlib"}),
+        ("import nudging.evaluation.scoring", {"torch", "transformers", "lm_eval", "datasets"}),
         ("import nudging.rule", {"torch", "transformers"}),
     ],
 )

@@ -147,7 +147,7 @@ class NudgingLM(LM):  # type: ignore[misc]
     def _answer(self, request: Instance, given_up: Event) -> Answered:
         context, wanted = request.args
         try:
-            return Answered.of(self.method.answer(self._prompt(context), _options(wanted), given_up))
+            return self.method.answer(self._prompt(context), _options(wanted), given_up)
         except PromptError as error:
             log.warning("%s, question %s is not answered: %s", request.task_name, request.doc_id, error)
             return Answered(problem=str(error))

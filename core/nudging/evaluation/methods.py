@@ -3,17 +3,20 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from importlib import import_module
 from threading import Event
 from typing import Any, TypeAlias
 
 from nudging.alone import alone
-from nudging.errors import PromptError, SettingsError
-from nudging.generation import Answer
+from nudging.errors import SettingsError
+from nudging.evaluation.ledger import Answered
+from nudging.generation import Author
+from nudging.models import Model
 from nudging.nudger import ModelName, Nudger
-from nudging.prompts import Prompt, Prompts
+from nudging.prompts import Prompt
 from nudging.question import Options
 
-Answering: TypeAlias = Callable[[Prompt, Options, Event], Answer]
+Answering: TypeAlias = Callable[[Prompt, Options, Event], Answered]
 """Answers a prompt with these options; once the event is set, the answer is no longer wanted."""
 
 METHODS: Mapping[str, str] = {
@@ -90,44 +93,48 @@ def method(
     if name == "nudged":
         threshold = nudger.settings.threshold if threshold is None else threshold
         return Method(name, {**identity, "threshold": threshold}, _nudged(nudger, threshold))
-    if name == "ensemble":
-        from nudging.baselines import LogitEnsemble  # type: ignore[import-not-found]
-
-        ensemble = LogitEnsemble(nudger.base_model, nudger.nudging_model, weight=weight)
-        return Method(name, {**identity, "weight": weight}, _baseline(ensemble, nudger))
-    if untuned_model is None:
+    if name == "proxy" and untuned_model is None:
         raise SettingsError("proxy tuning needs the nudging model as it was before its tuning: give untuned_model")
-    from nudging.baselines import ProxyTuning
-
-    proxy = ProxyTuning(nudger.base_model, nudger.nudging_model, untuned_model, alpha=alpha)
-    return Method(name, {**identity, "untuned_model": str(untuned_model), "alpha": alpha}, _baseline(proxy, nudger))
+    baselines = import_module("nudging.baselines")  # what it needs is only there with local models
+    templates = {"base_template": nudger.base_template, "nudging_template": nudger.nudging_template}
+    if name == "ensemble":
+        ensemble = baselines.LogitEnsemble(nudger.base_model, nudger.nudging_model, weight=weight, **templates)
+        return Method(name, {**identity, "weight": weight}, _mixed(ensemble, nudger))
+    proxy = baselines.ProxyTuning(nudger.base_model, nudger.nudging_model, untuned_model, alpha=alpha, **templates)
+    untuned = untuned_model.identity if isinstance(untuned_model, Model) else str(untuned_model)
+    return Method(name, {**identity, "untuned_model": untuned, "alpha": alpha}, _mixed(proxy, nudger))
 
 
 def _nudged(nudger: Nudger, threshold: float) -> Answering:
-    def answer(prompt: Prompt, options: Options, given_up: Event) -> Answer:
+    def answer(prompt: Prompt, options: Options, given_up: Event) -> Answered:
         nudged: Options = {**options, "threshold": threshold}
         with nudger.stream(prompt, **nudged) as stream:
             for _ in stream:
                 if given_up.is_set():
                     break
-            return stream.answer
+            return Answered.of(stream.answer)
 
     return answer
 
 
 def _alone(name: str, nudger: Nudger) -> Answering:
-    def answer(prompt: Prompt, options: Options, given_up: Event) -> Answer:
-        return alone(nudger, "base" if name == "base" else "nudging", prompt, given_up=given_up, **options)
+    author: Author = "base" if name == "base" else "nudging"
+
+    def answer(prompt: Prompt, options: Options, given_up: Event) -> Answered:
+        return Answered.of(alone(nudger, author, prompt, given_up=given_up, **options))
 
     return answer
 
 
-def _baseline(baseline: Any, nudger: Nudger) -> Answering:
-    def answer(prompt: Prompt, options: Options, given_up: Event) -> Answer:
-        if isinstance(prompt, Prompts):
-            raise PromptError("a baseline renders its own prompts: it cannot go on from a beginning of the answer")
-        max_tokens = options.get("max_tokens") or nudger.settings.max_tokens
-        written: Answer = baseline.generate(prompt, max_tokens=max_tokens, stop=options.get("stop") or ())
-        return written
+def _mixed(baseline: Any, nudger: Nudger) -> Answering:
+    known = ("max_tokens", "stop", "temperature", "top_p", "seed")
+
+    def answer(prompt: Prompt, options: Options, given_up: Event) -> Answered:
+        settings = nudger.settings.model_dump(include=set(known)) | {
+            name: value for name, value in options.items() if name in known
+        }
+        written = baseline.generate(prompt, **settings)
+        # its tokens are of no model alone; the base model's style is that of plain text
+        return Answered((("base", written.text),), written.finish_reason, written.tokens)
 
     return answer
