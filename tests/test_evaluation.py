@@ -105,17 +105,19 @@ def test_a_task_asks_with_the_prompts_of_the_authors(demo: Nudger, case: dict[st
         return Answered((("base", "x"),), "stop", 1)
 
     manager = TaskManager(include_path=str(TASK_FILES), include_defaults=False, metadata={"data": str(tmp_path)})
-    evaluator.evaluate(
-        NudgingLM.of(demo, Method("nudged", {}, answer), answered=lambda: None),
-        manager.load([f"nudging_{task}"]),
-        apply_chat_template=True,
-        fewshot_as_multiturn=True,
-        bootstrap_iters=0,
-    )
-    ((prompts, options),) = asked
+    for as_chat in (True, False):
+        evaluator.evaluate(
+            NudgingLM.of(demo, Method("nudged", {}, answer), answered=lambda: None),
+            manager.load([f"nudging_{task}"]),
+            apply_chat_template=as_chat,
+            fewshot_as_multiturn=as_chat,
+            bootstrap_iters=0,
+        )
+    (prompts, options), (plain, _) = asked
     assert prompts.base == case["base_prompt"]
     assert prompts.nudging == case["nudge_prompt"]
     assert options == {"stop": [], "max_tokens": 256, "temperature": 0.0}
+    assert plain.base == case["base_prompt"]  # as plain text the system text is a part of the question
 
 
 def test_there_is_a_task_file_for_each_of_the_thirteen() -> None:

@@ -179,9 +179,7 @@ def evaluate(
     data: Annotated[
         Path | None, typer.Option(help="Folder with <task>.jsonl for each task.", show_default="the hub's data sets")
     ] = None,
-    out_folder: Annotated[Path, typer.Option("--out", help="Folder for answers, tables, pictures.")] = Path(
-        "evaluation"
-    ),
+    out_folder: Annotated[Path, typer.Option("--out", help="Folder that is written.")] = Path("evaluation"),
     at_once: Annotated[int, typer.Option(help="Answers that are worked on at a time.")] = 1,
     judge: Annotated[
         str | None, typer.Option(help="Chat model that judges justeval, as LangChain names it: openai:gpt-4o.")
@@ -222,7 +220,7 @@ def evaluate(
                 plan,
                 out_folder,
                 judge=judges,
-                untuned_model=untuned_model,
+                untuned_model=untuned_model and _as_folder(untuned_model),
                 weight=weight,
                 alpha=alpha,
                 answered=answered,

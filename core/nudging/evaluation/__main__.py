@@ -18,7 +18,8 @@ def main() -> None:
     import nudging.evaluation.documents  # noqa: F401 (it registers the model)
     from nudging.errors import NudgingError
 
-    if not any(argument.split("=")[0] == "--include_path" for argument in sys.argv):
+    given = {argument.split("=")[0] for argument in sys.argv}
+    if given & {"--tasks", "-t"} and "--include_path" not in given:
         sys.argv += ["--include_path", str(TASKS)]
     try:
         cli_evaluate()
