@@ -32,6 +32,11 @@ WEEK = "What is the date one week from today in MM/DD/YYYY?\nOptions:\n(A) 05/10
         ("-$5", "-5", True),
         ("it is .5.", "0.5", True),
         ("72%", "72", True),
+        ("1. Add 70 and 2.\n2. It is 72", "72", True),
+        ("72. That is all.", "72", True),
+        ("70 + 2 = 72\n\nStep 3: check it", "72", True),
+        ("1. Add them.\n2. Now subtract the", "2", False),  # it was cut short, and 2 is no result
+        ("Step 1: Add them.\nStep 2: subtract", "2", False),
         ("72 and then 5", "72", False),
         ("7,2", "72", False),
         ("-72", "72", False),
@@ -77,6 +82,14 @@ def test_a_number_is_the_last_one(text: str, answer: str, right: bool) -> None:
 def test_an_option_is_chosen_by_letter_or_wording(text: str, right: bool) -> None:
     assert choice(text, "E. cupboard", CHESS) is right
     assert choice(text, "(E)", CHESS) is right
+
+
+def test_who_recites_the_options_has_chosen_none() -> None:
+    recital = "\n".join(CHESS.splitlines()[1:])
+    assert not choice(recital, "A", CHESS)
+    assert choice(f"{recital}\nSo it is the attic.", "D", CHESS)
+    assert choice(f"{recital}\nThe answer is A.", "A", CHESS)
+    assert choice("A. toy store\n\nB. michigan is far away.", "A", CHESS)
 
 
 def test_the_longest_wording_that_fits_is_meant() -> None:

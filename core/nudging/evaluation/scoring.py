@@ -16,6 +16,7 @@ _ANSWER_IS = re.compile(
 _NEXT_QUESTION = re.compile(r"^[ \t]*(?:Question|Q|Instruction)[ \t]*\d*[ \t]*:", re.MULTILINE)
 _SENTENCE = re.compile(r"(?<=[.!?:])\s+|\n+")
 _NUMBER = re.compile(r"(?<!\w)[-−]?(?:[$€£][ ]?)?((?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)|(?<![\w.])[-−]?[$€£]?(\.\d+)")
+_ITEM = re.compile(r"\s*(\d{1,2})[.)]\s+(?=\S)")
 _OPTION = re.compile(r"^\s*\(?([A-J])[.):]\s*(\S.*?)\s*$", re.MULTILINE)
 _LETTER = re.compile(
     r"[\"'\[]?(?:\(([A-Ja-j])\)"  # (B)
@@ -53,9 +54,10 @@ _REFUSES_WITHIN = 200
 def number(text: str, answer: str) -> bool:
     """Whether the last number in the text is the expected one.
 
-    Thousands may be parted by commas; a currency sign before it and a full stop after it are not part of it.
+    Thousands may be parted by commas; a currency sign before it and a full stop after it are not part of it. Numbers
+    that count the items of a list, or steps, are none.
     """
-    found, expected = _numbers(_own_part(text)), _numbers(answer)
+    found, expected = _numbers(_uncounted(_own_part(text))), _numbers(answer)
     return bool(found and expected) and found[-1] == expected[-1]
 
 
@@ -142,10 +144,11 @@ def _chosen(text: str, among: Mapping[str, str]) -> str | None:
             return _only(begins)
         if named := _named(_SENTENCE.split(said)[0], among):
             return named[-1]
-    if begins := _LETTER.match(text.strip()):
+    named, recital = _named(text, among), list(among)
+    begins = _LETTER.match(text.strip())
+    if begins and named[: len(among)] != recital:
         return _only(begins)
-    named = _named(text, among)
-    if named[-len(among) :] == list(among):  # it recites the options
+    if named[-len(among) :] == recital:
         return None
     return named[-1] if named else None
 
@@ -209,6 +212,19 @@ def _plain(text: str) -> str:
 def _said(text: str) -> list[str]:
     """What comes after each "the answer is", the last one first."""
     return [text[match.end() :] for match in reversed(list(_ANSWER_IS.finditer(text)))]
+
+
+def _uncounted(text: str) -> str:
+    """The text without the numbers of its lists' items (1. 2. 3.) and of its steps."""
+    lines, due = [], 1
+    for line in re.sub(r"\bstep\s+\d+\b", "step", text, flags=re.IGNORECASE).split("\n"):
+        item = _ITEM.match(line)
+        if item and int(item[1]) in (1, due):
+            lines.append(line[item.end() :])
+            due = int(item[1]) + 1
+        else:
+            lines.append(line)
+    return "\n".join(lines)
 
 
 def _numbers(text: str) -> list[Decimal]:
