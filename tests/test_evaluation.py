@@ -625,6 +625,27 @@ def test_bad_input_is_told_before_any_model_is_loaded(
     assert "Traceback" not in result.output
 
 
+def test_the_command_prints_the_table_and_says_where_the_rest_is(
+    tiny_base: Path, tiny_nudging: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nudging.cli._hush_transformers", lambda: None)
+    models = ["--base-model", str(tiny_base), "--nudging-model", str(tiny_nudging)]
+    where = ["--data", str(data), "--out", str(tmp_path / "out"), "--max-tokens", "8", "--at-once", "3"]
+    result = run(*models, *where, "--tasks", "nudging_gsm8k, csqa", "--thresholds", "0.3,0.5", "--limit", "1")
+    assert result.exit_code == 0
+    assert "| csqa (accuracy, 1) |" in result.stdout
+    assert "nudged, γ = 0.5" in result.stdout
+    assert "answers, tables, transcripts and pictures are in" in result.stderr
+    records = [json.loads(line) for line in (tmp_path / "out" / "answers.jsonl").read_text().splitlines()]
+    assert len(records) == 2 * 4
+    nudger = Nudger(tiny_base, tiny_nudging, threshold=0.5, max_tokens=8)
+    system = {"role": "system", "content": "Answer the question by walking through the reasoning steps."}
+    answer = nudger.generate([system, {"role": "user", "content": f"Question: {QUESTIONS['gsm8k'][0][0]}"}])
+    (record,) = [one for one in records if (one["task"], one["threshold"]) == ("nudging_gsm8k", 0.5)]
+    assert "".join(text for _, text in record["written"]) == answer.text
+    assert record["nudge_ratio"] == answer.nudge_ratio
+
+
 def test_ctrl_c_says_how_to_go_on(tiny_base: Path, tiny_nudging: Path, data: Path, tmp_path: Path) -> None:
     questions = [json.dumps({"question": f"What is {number}?", "answer": str(number)}) for number in range(1000)]
     (data / "gsm8k.jsonl").write_text("\n".join(questions))

@@ -145,7 +145,6 @@ def evaluate(
         OutputError: The folder cannot be written; what was answered until then is kept.
         NudgingError: What `Nudger.generate` raises.
     """
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
     ledger = Ledger(out / "answers.jsonl")
     judgements = Ledger(out / "judgements.jsonl") if judge else None
     try:
@@ -202,10 +201,23 @@ def _load(plan: Plan) -> dict[str, Any]:
         include_defaults=False,
         metadata={"data": str(plan.data)} if plan.data else {},
     )
-    loaded = manager.load([PREFIX + name for name in plan.tasks])["tasks"]
+    with _quietly():
+        loaded = manager.load([PREFIX + name for name in plan.tasks])["tasks"]
     for task in loaded.values():
         task.set_config("generation_kwargs", {"max_gen_toks": plan.max_tokens}, update=True)
     return {name: loaded[PREFIX + name] for name in plan.tasks}
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without lm-evaluation-harness's remarks; what matters of them is an error."""
+    log = logging.getLogger("lm_eval")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def _questions(task: Any, limit: int | None) -> int:
@@ -213,14 +225,15 @@ def _questions(task: Any, limit: int | None) -> int:
 
 
 def _scored(task: Any, model: NudgingLM, limit: int | None) -> list[Scored]:
-    results = harness_evaluate(
-        model,
-        {"tasks": {task.task_name: task}},
-        limit=limit,
-        bootstrap_iters=0,
-        apply_chat_template=True,
-        fewshot_as_multiturn=True,
-    )
+    with _quietly():
+        results = harness_evaluate(
+            model,
+            {"tasks": {task.task_name: task}},
+            limit=limit,
+            bootstrap_iters=0,
+            apply_chat_template=True,
+            fewshot_as_multiturn=True,
+        )
     assert results is not None  # noqa: S101 (it is None in processes of a cluster that are not the first)
     samples: list[Mapping[str, Any]] = results["samples"][task.task_name]
     return [
