@@ -173,6 +173,8 @@ def test_yes_and_no(text: str, answer: str, right: bool) -> None:
         ("It is tails. Is the coin still heads up?", "no", 1.0),
         ("No, the coin is heads up", "no", 1.0),
         ("Bo flips the coin.", "no", 0.0),
+        ("If Bo flips it from heads, then it is tails.", "no", 1.0),
+        ("We must know whether it is tails.", "no", 0.0),
     ],
 )
 def test_the_coin_may_be_named_by_its_side(text: str, answer: str, right: float) -> None:
@@ -185,6 +187,8 @@ def test_the_coin_may_be_named_by_its_side(text: str, answer: str, right: float)
         ("The sentence is not plausible.", "no", 1.0),
         ("It isn't very plausible", "no", 1.0),
         ("Implausible.", "no", 1.0),
+        ("To determine whether the sentence is plausible, we look at its clauses.", "yes", 0.0),
+        ("Let us see if it is plausible. It is not possible.", "no", 1.0),
         ("It is plausible", "yes", 1.0),
         ("It is plausible", "no", 0.0),
         ("He plays soccer.", "yes", 0.0),

@@ -52,7 +52,9 @@ def _bars(cells: Sequence[Cell], what: Callable[[Cell], Interval], label: str, p
             error_kw={"ecolor": "#333333", "lw": 0.8},
             label=way.label,
         )
-    axes.set_yticks([-place for place in range(len(tasks))], [_titled(task, cells) for task in tasks])
+    axes.set_yticks(
+        [-place for place in range(len(tasks))], [_titled(task, cells) for task in tasks] if what is _score else tasks
+    )
     axes.set_xlim(0, 1)
     axes.set_ylim(0.6 - len(tasks), 0.6)
     axes.set_xlabel(label)

@@ -24,6 +24,7 @@ _LETTER = re.compile(
     r"|([a-j])(?=[.):]|\s*$))"  # b.
 )
 _MARKED = re.compile(r"\(([A-J])\)|^\s*([A-J])[.):]", re.MULTILINE)
+_ASKED = re.compile(r"[^.!?\n]*\?|\b(?:if|whether)\b[^.,;!?\n]*", re.IGNORECASE)
 _YES, _NO = ("yes", "true"), ("no", "false")
 _SAID = re.compile(r"[\"'(“]?(yes|no|true|false)\b", re.IGNORECASE)
 _BEGINS_SO = re.compile(
@@ -179,7 +180,7 @@ def _says_yes(text: str, means_yes: str, means_no: str) -> bool | None:
     begins_so = [match for sentence in _SENTENCE.split(text.strip()) if (match := _BEGINS_SO.match(sentence))]
     if begins_so:
         return _only(begins_so[-1]).lower() in _YES
-    stated = re.sub(r"[^.!?\n]*\?", "", text)
+    stated = _ASKED.sub("", text)
     last = list(re.finditer(f"(?P<no>{means_no})|(?P<yes>{means_yes})", stated, re.IGNORECASE))
     return last[-1]["no"] is None if last else None
 
