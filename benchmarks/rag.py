@@ -16,8 +16,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from alone import continuation
-from intervals import mean_interval, share_interval
 from llama_index.core import QueryBundle, get_response_synthesizer
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
@@ -27,6 +25,8 @@ from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import NodeWithScore, TextNode
 from llama_index_instrumentation import get_dispatcher
+from nudging.alone import alone
+from nudging.evaluation.intervals import mean_interval, share_interval
 from nudging.generation import Author
 from nudging.prompts import Prompt
 from pair import add_pair, pair
@@ -74,8 +74,8 @@ class Alone(NudgingLLM):
     author: Author
 
     def _answer(self, prompt: Prompt, options: Mapping[str, Any]) -> ChatResponse:
-        written = continuation(self.nudger, self.author, prompt)
-        ending = {"finish_reason": "stop" if written.ended else "length"}
+        written = alone(self.nudger, self.author, prompt)
+        ending = {"finish_reason": written.finish_reason}
         message = ChatMessage(role=MessageRole.ASSISTANT, content=written.text, additional_kwargs=ending)
         return ChatResponse(message=message, additional_kwargs=ending)
 

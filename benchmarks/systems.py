@@ -9,13 +9,14 @@ from typing import Any, cast
 
 import torch
 from nudging import Nudger
+from nudging.evaluation import intervals
 from nudging.models.local import LocalModel
 from nudging.models.packing import pack
 from shapes import Pass
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "rule.md").read_text()
-CODE = (Path(__file__).parent / "intervals.py").read_text()
+CODE = Path(intervals.__file__).read_text()
 
 PROMPTS = {
     "short question": (

@@ -20,7 +20,10 @@ def imported_with(statement: str) -> set[str]:
 @pytest.mark.parametrize(
     ("statement", "absent"),
     [
-        ("import nudging", {"torch", "transformers", "matplotlib", "langchain_core", "llama_index", "rich", "typer"}),
+        (
+            "import nudging",
+            {"torch", "transformers", "matplotlib", "langchain_core", "llama_index", "rich", "typer", "lm_eval"},
+        ),
         ("from nudging import Nudger; Nudger('a', 'b').identity", {"torch", "transformers"}),
         ("import langchain_nudging", {"torch", "transformers", "llama_index", "typer"}),
         (
@@ -28,8 +31,9 @@ def imported_with(statement: str) -> set[str]:
             {"torch"},
         ),
         ("import llamaindex_nudging", {"torch", "langchain_core", "typer"}),
-        ("import nudging.cli", {"torch", "transformers", "matplotlib"}),
+        ("import nudging.cli", {"torch", "transformers", "lm_eval", "datasets", "matplotlib"}),
         ("import nudging.baselines, nudging.analysis", {"torch", "transformers", "matplotlib", "rich"}),
+        ("import nudging.evaluation.scoring", {"torch", "transformers", "lm_eval", "datasets"}),
         ("import nudging.rule", {"torch", "transformers"}),
     ],
 )

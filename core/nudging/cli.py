@@ -1,6 +1,7 @@
-"""The `nudging` command: ask one question, or chat, and see who wrote what; serve a pair; see where it disagrees."""
+"""The `nudging` command: ask one question, or chat, and see who wrote what; serve a pair; look into it; evaluate it."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Generator, Sequence
@@ -11,7 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 from nudging.display import as_rich
@@ -230,6 +239,115 @@ def _writing(folder: Path) -> Generator[None, None, None]:
         ) from error
 
 
+@app.command(name="eval")
+def evaluate(
+    base_model: BaseModel = None,
+    nudging_model: NudgingModel = None,
+    base_url: BaseUrl = None,
+    nudging_url: NudgingUrl = None,
+    base_api_key: BaseKey = None,
+    nudging_api_key: NudgingKey = None,
+    tasks: Annotated[
+        str | None, typer.Option(help="Names, parted by commas.", show_default="all that there is data of")
+    ] = None,
+    methods: Annotated[
+        str, typer.Option(help="Of base, nudging (either alone), nudged, ensemble, proxy.")
+    ] = "base,nudging,nudged",
+    thresholds: Annotated[str, typer.Option(help="Of nudging; several are compared.")] = "0.4",
+    limit: Annotated[int | None, typer.Option(help="Questions of each task at most.", show_default="all")] = None,
+    max_tokens: MaxTokens = 256,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with <task>.jsonl for each task.", show_default="the hub's data sets")
+    ] = None,
+    out_folder: Annotated[Path, typer.Option("--out", help="Folder that is written.")] = Path("evaluation"),
+    at_once: Annotated[int, typer.Option(help="Answers that are worked on at a time.")] = 1,
+    judge: Annotated[
+        str | None, typer.Option(help="Chat model that judges justeval, as LangChain names it: openai:gpt-4o.")
+    ] = None,
+    untuned_model: Annotated[
+        str | None, typer.Option(help="For proxy: the nudging model as it was before its tuning.")
+    ] = None,
+    weight: Annotated[float, typer.Option(help="For ensemble: of the nudging model.")] = 0.5,
+    alpha: Annotated[float, typer.Option(help="For proxy: how much of the tuning is carried over.")] = 1.0,
+) -> None:
+    """Evaluate the pair on the paper's tasks, beside either model alone; given again, it goes on where it stopped."""
+    with _errors_for_people(f"the same command goes on from {out_folder}"):
+        evaluation, judging = _evaluation()
+        plan = evaluation.Plan.checked(
+            tasks.split(",") if tasks is not None else None,
+            _names(methods),
+            _numbers(thresholds),
+            data=data,
+            limit=limit,
+            max_tokens=max_tokens,
+            at_once=at_once,
+        )
+        judges = judging.Judge.named(judge) if judge else None
+        evaluation.check_folder(out_folder)
+        nudger = _nudger(
+            base_model,
+            nudging_model,
+            base_url=base_url,
+            nudging_url=nudging_url,
+            base_api_key=base_api_key,
+            nudging_api_key=nudging_api_key,
+            max_tokens=max_tokens,
+        )
+        _hush_transformers()
+        with _answering_progress() as answered:
+            evaluation.evaluate(
+                nudger,
+                plan,
+                out_folder,
+                judge=judges,
+                untuned_model=untuned_model and _as_folder(untuned_model),
+                weight=weight,
+                alpha=alpha,
+                answered=answered,
+            )
+        out.print((out_folder / "results.md").read_text(encoding="utf-8"), markup=False)
+        err.print(f"[dim]answers, tables, transcripts and pictures are in {out_folder}[/dim]")
+
+
+def _evaluation() -> tuple[Any, Any]:
+    os.environ.setdefault("TQDM_DISABLE", "1")  # there is one bar, ours
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    try:
+        import matplotlib  # noqa: F401 (only for the pictures, which are drawn when all is done)
+
+        with err.status("loading lm-evaluation-harness"):
+            from nudging.evaluation import judge, run
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"nudging eval needs the package {error.name}: pip install 'nudging[eval]'"
+        ) from error
+    return run, judge
+
+
+def _names(listed: str) -> list[str]:
+    return [name.strip() for name in listed.split(",") if name.strip()]
+
+
+def _numbers(listed: str) -> list[float]:
+    try:
+        return [float(number) for number in _names(listed)]
+    except ValueError:
+        raise SettingsError(f"--thresholds {listed!r}: give numbers in [0, 1], parted by commas: 0.2,0.4,0.6") from None
+
+
+@contextmanager
+def _answering_progress() -> Generator[Any, None, None]:
+    """A bar, and a function that moves it by an answer."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task("loading", total=None)
+
+        def answered(label: str, total: int) -> None:
+            bar.update(task, description=label, total=total, advance=1)
+
+        yield answered
+
+
 def _serving() -> tuple[Any, Any]:
     try:
         import uvicorn
@@ -332,12 +450,17 @@ def _hush_transformers() -> None:
 
 
 @contextmanager
-def _errors_for_people() -> Generator[None, None, None]:
+def _errors_for_people(hint: str = "") -> Generator[None, None, None]:
+    """Errors in a line, and exit codes.
+
+    Args:
+        hint: What to do after an interruption.
+    """
     try:
         yield
     except NudgingError as error:
         err.print(Text.assemble(("error: ", "bold red"), str(error)))
         raise typer.Exit(WRONG_USAGE if isinstance(error, SettingsError) else FAILED) from None
     except KeyboardInterrupt:
-        err.print("\ninterrupted")
+        err.print("\ninterrupted" + (f": {hint}" if hint else ""), markup=False)
         raise typer.Exit(INTERRUPTED) from None

@@ -6,6 +6,8 @@
      |    |-- ContextLengthError          it is longer than a model's context
      |    |-- GrammarError                a schema, a regex or a tool that no answer can be held to
      |    `-- ChatTemplateError           the nudging model has no chat template, or it fails on this conversation
+     |-- DataError (ValueError)           questions to evaluate on that are missing, or lack what is needed
+     |-- OutputError (OSError)            results that cannot be written
      `-- ModelError
           |-- ModelNotFoundError (OSError)     no such model or folder
           |-- UnsupportedModelError            a model or a server that lacks what nudging needs
@@ -43,6 +45,14 @@ class ChatTemplateError(PromptError):
 
 class GrammarError(PromptError):
     """A schema, a regex or a tool that no answer can be held to."""
+
+
+class DataError(NudgingError, ValueError):
+    """Questions to evaluate on are missing, or lack what is needed."""
+
+
+class OutputError(NudgingError, OSError):
+    """Results cannot be written."""
 
 
 class ModelError(NudgingError):
