@@ -27,6 +27,7 @@ class StandIn:
             `Retry-After` header; "reset" before an answer; ("cut", n) after so many chunks; None not at all.
         logprobs: Whether it sends any.
         lists_end: Whether the end token is in its list of tokens.
+        tokenizes: Whether it tells of its tokenizer.
     """
 
     model: LocalModel
@@ -35,6 +36,7 @@ class StandIn:
     faults: list[Any] = field(default_factory=list)
     logprobs: bool = True
     lists_end: bool = True
+    tokenizes: bool = True
     requests: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     abandoned: int = 0
@@ -78,14 +80,16 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         self.server_side.headers.append({name.lower(): value for name, value in self.headers.items()})
         model = self.server_side.model
-        if self.path == "/tokenize":
+        if not self.path.startswith("/v1/") and not self.server_side.tokenizes:
+            self._send(404, {"error": {"message": "Not Found"}})
+        elif self.path == "/tokenize":
             if "messages" in body:
                 text = model.render(body["messages"])
                 self._send(200, {"tokens": model.encode(text, special_tokens=False)})
             else:
                 self._send(200, {"tokens": model.encode(body["prompt"], special_tokens=body["add_special_tokens"])})
         elif self.path == "/detokenize":
-            self._send(200, {"prompt": model._tokenizer.decode(body["tokens"])})
+            self._send(200, {"prompt": model.tokenizer.loaded.decode(body["tokens"])})
         else:
             self._complete(body)
 

@@ -295,8 +295,7 @@ def test_calls_are_read_by_the_tokenizers_own_parser_where_there_is_one(tiny_nud
     model = LocalModel(tiny_nudging)
     text = 'Well. <<add|{"a": 1}>>'
     assert model.read_calls(text, "<|assistant|>", [ADD]) is None
-    model.render([{"role": "user", "content": "Hi"}])  # the tokenizer is loaded
-    model._tokenizer.response_template = {
+    model.tokenizer.loaded.response_template = {
         "defaults": {"role": "assistant"},
         "start_anchor": "<|assistant|>",
         "fields": {

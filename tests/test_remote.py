@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from nudging import (
+    ChatTemplateError,
     ContextLengthError,
     GrammarError,
     ModelNotFoundError,
@@ -83,6 +84,29 @@ def test_a_server_that_lists_no_end_token_ends_answers_all_the_same(
     for server in servers:
         server.lists_end = False
     assert remote(servers).generate(QUESTIONS[1]).pieces == local.generate(QUESTIONS[1]).pieces
+
+
+def test_a_server_without_its_tokenizer_works_with_one_from_elsewhere(
+    servers: tuple[StandIn, StandIn], local: Nudger, tiny_base: Path, tiny_nudging: Path
+) -> None:
+    for server in servers:
+        server.tokenizes = False
+    nudger = remote(servers, base_tokenizer=str(tiny_base), nudging_tokenizer=str(tiny_nudging))
+    conversation = [{"role": "system", "content": "the sun"}, {"role": "user", "content": QUESTIONS[0]}]
+    assert nudger.prompts(conversation) == local.prompts(conversation)
+    for question in QUESTIONS:
+        assert nudger.generate(question).pieces == local.generate(question).pieces
+
+
+def test_a_server_without_its_tokenizer_is_told_of_and_what_to_do(servers: tuple[StandIn, StandIn]) -> None:
+    servers[0].tokenizes = False
+    with pytest.raises(UnsupportedModelError, match=r"/tokenize.*base_tokenizer"):
+        remote(servers).generate(QUESTIONS[0])
+    servers[1].tokenizes = False
+    with pytest.raises(ChatTemplateError, match="nudging_tokenizer"):
+        remote(servers).generate(QUESTIONS[0])
+    with pytest.raises(SettingsError, match="base_url"):
+        Nudger("big", "small", base_tokenizer="big")
 
 
 async def test_one_event_loop_carries_many_answers(servers: tuple[StandIn, StandIn], local: Nudger) -> None:

@@ -180,7 +180,7 @@ def test_no_bos_is_doubled(opened: Open, name: str) -> None:
     family, model = FAMILIES[name], opened(name)
     prompt = model.render([SYSTEM, USER])
     begins = family.bos or family.eos
-    begin = model.vocabulary[begins]
+    begin = model.tokenizer.vocabulary[begins]
     tokens = model.encode(prompt, special_tokens=False)
     assert tokens.count(begin) == prompt.count(begins)
     if prompt.startswith(begins):

@@ -268,9 +268,9 @@ class ProxyTuning(_Mixture):
 def _shared_vocabulary(models: "Sequence[LocalModel]", method: str) -> int:
     """How many ids the models' one vocabulary has."""
     base, *others = models
-    tokens = {token: text for text, token in base.vocabulary.items()}
+    tokens = {token: text for text, token in base.tokenizer.vocabulary.items()}
     for other in others:
-        its = {token: text for text, token in other.vocabulary.items()}
+        its = {token: text for text, token in other.tokenizer.vocabulary.items()}
         if its == tokens:
             continue
         first = min(token for token in tokens.keys() | its.keys() if tokens.get(token) != its.get(token))

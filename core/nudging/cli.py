@@ -62,6 +62,10 @@ BaseUrl = Annotated[
     str | None, typer.Option(help="Of an OpenAI-compatible API (…/v1) that serves the base model by its name there.")
 ]
 NudgingUrl = Annotated[str | None, typer.Option(help="The same for the nudging model.")]
+BaseTokenizer = Annotated[
+    str | None, typer.Option(help="Hub id or folder of the base model's tokenizer, if its server does not tell of it.")
+]
+NudgingTokenizer = Annotated[str | None, typer.Option(help="The same for the nudging model.")]
 BaseKey = Annotated[str | None, typer.Option(envvar="NUDGING_BASE_API_KEY", show_envvar=True, help="For --base-url.")]
 NudgingKey = Annotated[str | None, typer.Option(envvar="NUDGING_NUDGING_API_KEY", help="For --nudging-url.")]
 Json = Annotated[bool, typer.Option("--json", help="Print answers as JSON, one a line, instead of streaming them.")]
@@ -129,6 +133,8 @@ def serve(
     nudging_url: NudgingUrl = None,
     base_api_key: BaseKey = None,
     nudging_api_key: NudgingKey = None,
+    base_tokenizer: BaseTokenizer = None,
+    nudging_tokenizer: NudgingTokenizer = None,
     threshold: Threshold = 0.4,
     max_tokens: MaxTokens = 256,
     name: Annotated[str, typer.Option(help="Of the pair, to clients.")] = "nudged",
@@ -152,6 +158,8 @@ def serve(
             nudging_url=nudging_url,
             base_api_key=base_api_key,
             nudging_api_key=nudging_api_key,
+            base_tokenizer=base_tokenizer,
+            nudging_tokenizer=nudging_tokenizer,
             threshold=threshold,
             max_tokens=max_tokens,
         )
@@ -247,6 +255,8 @@ def evaluate(
     nudging_url: NudgingUrl = None,
     base_api_key: BaseKey = None,
     nudging_api_key: NudgingKey = None,
+    base_tokenizer: BaseTokenizer = None,
+    nudging_tokenizer: NudgingTokenizer = None,
     tasks: Annotated[
         str | None, typer.Option(help="Names, parted by commas.", show_default="all that there is data of")
     ] = None,
@@ -291,6 +301,8 @@ def evaluate(
             nudging_url=nudging_url,
             base_api_key=base_api_key,
             nudging_api_key=nudging_api_key,
+            base_tokenizer=base_tokenizer,
+            nudging_tokenizer=nudging_tokenizer,
             max_tokens=max_tokens,
         )
         _hush_transformers()

@@ -40,6 +40,8 @@ class NudgerConfig(BaseModel):
     nudging_url: str | None = Field(default=None, description="Of one that serves the nudging model")
     base_api_key: SecretStr | None = Field(default=None, exclude=True, description="If the base model's server asks")
     nudging_api_key: SecretStr | None = Field(default=None, exclude=True, description="If the nudging model's does")
+    base_tokenizer: str | None = Field(default=None, description="If the base model's server does not tell of its own")
+    nudging_tokenizer: str | None = Field(default=None, description="If the nudging model's does not")
     timeout: float = Field(default=60.0, gt=0, description="Seconds that a request may be without a word")
     max_retries: int = Field(default=6, ge=0, description="How often in a row a request may fail and be tried again")
 

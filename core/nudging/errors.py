@@ -74,7 +74,9 @@ class MissingDependencyError(ModelError, ImportError):
 class ServerError(ModelError):
     """A server does not answer, or refuses.
 
-    `answer` is what was answered until then, when it happened in the middle of an answer.
+    `answer` is what was answered until then, when it happened in the middle of an answer; `status` is the HTTP status
+    that it refused with, if it did.
     """
 
     answer: "Answer | None" = None
+    status: int | None = None

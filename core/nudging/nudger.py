@@ -60,6 +60,9 @@ class Nudger:
         nudging_url: Likewise; either model may be on a server, or both.
         base_api_key: If the base model's server asks for one.
         nudging_api_key: If the nudging model's does.
+        base_tokenizer: Of a base model on a server that does not tell of it (`/tokenize`): a hub id, a folder or a GGUF
+            file. Prompts are counted with it then.
+        nudging_tokenizer: Likewise; its chat template renders the nudging prompt.
         timeout: Seconds that a request to a server may be without a word.
         max_retries: How often in a row a request may fail and be tried again, after longer and longer pauses.
         hints: Let the models check what may well come next in one forward pass. Never changes an answer.
@@ -92,6 +95,8 @@ class Nudger:
         nudging_url: str | None = None,
         base_api_key: str | SecretStr | None = None,
         nudging_api_key: str | SecretStr | None = None,
+        base_tokenizer: str | None = None,
+        nudging_tokenizer: str | None = None,
         timeout: float = 60.0,
         max_retries: int = 6,
         hints: bool = True,
@@ -128,6 +133,12 @@ class Nudger:
             "base": _secret(base_api_key),
             "nudging": _secret(nudging_api_key),
         }
+        self._tokenizers: dict[Author, str | None] = {"base": base_tokenizer, "nudging": nudging_tokenizer}
+        for side, tokenizer in self._tokenizers.items():
+            if tokenizer is not None and self._urls[side] is None:
+                raise SettingsError(
+                    f"{side}_tokenizer={tokenizer!r} is for a model on a server, and there is no {side}_url"
+                )
         self._patience: dict[str, Any] = {"timeout": timeout, "max_retries": max_retries}
 
     @cached_property
@@ -290,14 +301,15 @@ class Nudger:
         if isinstance(model, Model):
             return model
         if url := self._urls[side]:
-            return load_model(model, url=url, side=side, api_key=self._api_keys[side], **self._patience)
+            options = {"api_key": self._api_keys[side], "tokenizer": self._tokenizers[side], **self._patience}
+            return load_model(model, url=url, side=side, **options)
         return load_model(model, revision=revision, **self._placement)
 
     def _model_identity(self, model: ModelName, side: Author, revision: str | None) -> dict[str, Any]:
         if isinstance(model, Model):
             return dict(model.identity)
         if url := self._urls[side]:
-            return {"name": _name(model), "url": url.rstrip("/")}
+            return {"name": _name(model), "url": url.rstrip("/"), "tokenizer": self._tokenizers[side]}
         return {"name": _name(model), "revision": revision, **self._placement}
 
     def _stream(self, question: Question) -> AnswerStream:

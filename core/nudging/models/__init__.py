@@ -30,6 +30,7 @@ def load_model(
     url: str | None = None,
     side: Literal["base", "nudging"] = "base",
     api_key: SecretStr | None = None,
+    tokenizer: str | None = None,
     timeout: float = 60.0,
     max_retries: int = 6,
 ) -> Model:
@@ -45,6 +46,7 @@ def load_model(
             and the arguments above are not for it.
         side: "base" or "nudging", for errors.
         api_key: If the server asks for one.
+        tokenizer: Of a model on a server that does not tell of it: a hub id, a folder or a GGUF file.
         timeout: Seconds that a request may be without a word.
         max_retries: How often in a row a request may fail and be tried again.
 
@@ -53,7 +55,7 @@ def load_model(
         SettingsError: The URL is none, or has a password in it.
     """
     if url is not None:
-        served = (str(name), url, side, api_key, timeout, max_retries)
+        served = (str(name), url, side, api_key, tokenizer, timeout, max_retries)
         with _models_lock:
             if served not in _models:
                 _models[served] = _remote(*served)
@@ -71,7 +73,13 @@ def load_model(
 
 
 def _remote(
-    name: str, url: str, side: Literal["base", "nudging"], api_key: SecretStr | None, timeout: float, max_retries: int
+    name: str,
+    url: str,
+    side: Literal["base", "nudging"],
+    api_key: SecretStr | None,
+    tokenizer: str | None,
+    timeout: float,
+    max_retries: int,
 ) -> Model:
     try:
         from nudging.models.remote import RemoteModel
@@ -79,7 +87,9 @@ def _remote(
         raise MissingDependencyError(
             f"a model on a server ({url}) needs the package {error.name}: pip install 'nudging[openai]'"
         ) from error
-    return RemoteModel(name, url, side=side, api_key=api_key, timeout=timeout, max_retries=max_retries)
+    return RemoteModel(
+        name, url, side=side, api_key=api_key, tokenizer=tokenizer, timeout=timeout, max_retries=max_retries
+    )
 
 
 def checked_local(model: Model, argument: str, why: str) -> "LocalModel":

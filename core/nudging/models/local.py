@@ -1,47 +1,37 @@
 """A model in this process, through transformers."""
 
-import contextlib
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from threading import Lock, RLock
 from typing import Any, Literal, cast
 
-import jinja2
 import torch
 from llguidance import LLTokenizer
 from llguidance.hf import from_tokenizer
-from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, PreTrainedModel
 
 from nudging.errors import (
-    ChatTemplateError,
-    ModelNotFoundError,
     SettingsError,
     UnsupportedModelError,
 )
 from nudging.generation import ModelUsage, TokenLogprob
 from nudging.grammar import Grammar
-from nudging.instructions import with_tools
 from nudging.models.batching import Passes
 from nudging.models.constraint import Constraint
 from nudging.models.detokenizer import Detokenizer
 from nudging.models.drafts import Drafts
-from nudging.models.gguf import converted
 from nudging.models.kv_cache import KVCache, common_prefix_length
 from nudging.models.model import Hint, Message, Model, Sampling, Session, fitted
 from nudging.models.pace import Pace
 from nudging.models.packing import pack
 from nudging.models.sampling import Choice
+from nudging.models.tokenizer import Tokenizer, explained, located
 from nudging.rule import Fitted, Step
-from nudging.tool_calls import Reading, ToolCall
+from nudging.tool_calls import Reading
 
 ROLLBACK = {"full_attention", "sliding_attention", "chunked_attention"}
 """Kinds of layers whose cache can be rolled back, by their name in a transformers config."""
-
-TODAY = "26 Jul 2024"
-"""To templates that tell the model what day it is, if they ask for it as Llama 3's do: the day that Meta's and the
-authors' prompts have. The same question is to have the same answer tomorrow; who wants another day says so."""
 
 
 class LocalModel(Model):
@@ -69,7 +59,7 @@ class LocalModel(Model):
         self.name = str(name)
         self._revision, self._dtype, self._device, self._device_map = revision, dtype, device, device_map
         self._loading = RLock()
-        self._tokenizer: Any = None
+        self._tokenizer = Tokenizer(name, revision)
         self._config: Any = None
         self._weights: PreTrainedModel | None = None
         self._guided: LLTokenizer | None = None
@@ -115,64 +105,23 @@ class LocalModel(Model):
     def render(
         self, messages: Sequence[Message], template: str | None = None, tools: Sequence[Mapping[str, Any]] = ()
     ) -> str:
-        self._load_tokenizer()
-        if not (template or self._tokenizer.chat_template):
-            raise ChatTemplateError(
-                f"the nudging model {self.name} has no chat template: pass nudging_template='…' (Jinja), take an "
-                "instruction-tuned model, or pass rendered Prompts(base=…, nudging=…)"
-            )
-        if tools or any(message["role"] == "tool" or message.get("tool_calls") for message in messages):
-            with contextlib.suppress(ChatTemplateError):
-                text = self._rendered(messages, template, tools)
-                if self._shows_tools(text, messages, template, tools):
-                    return text
-            # a template that knows of no tools: they are told as text
-            messages = with_tools(messages, tools)
-        system, *rest = messages
-        if system["role"] != "system":
-            return self._rendered(messages, template)
-        with contextlib.suppress(ChatTemplateError):
-            text = self._rendered(messages, template)
-            if system["content"].strip() in text:
-                return text
-        # a template without a place for it (Gemma's, say): the system text opens the user's turn, as the authors do
-        if not rest or rest[0]["role"] != "user":
-            return self._rendered(messages, template)
-        first = {"role": "user", "content": f"{system['content']}\n{rest[0]['content']}"}
-        return self._rendered([first, *rest[1:]], template)
+        return self.tokenizer.render(messages, template, tools)
 
     def read_calls(self, text: str, prompt: str, tools: Sequence[Mapping[str, Any]]) -> Reading | None:
-        self._load_tokenizer()
-        if not getattr(self._tokenizer, "response_template", None):
-            return None
-        try:
-            parsed = self._tokenizer.parse_response(text, prefix=prompt, tools=list(tools))
-        except Exception:  # whatever a parser stumbles over, others may read it
-            return None
-        calls = tuple(
-            ToolCall(call["function"]["name"], call["function"]["arguments"])
-            for call in parsed.get("tool_calls") or ()
-            if isinstance(call["function"].get("arguments"), dict)
-        )
-        known = {tool["function"]["name"] for tool in tools}
-        if not calls or any(call.name not in known for call in calls):
-            return None
-        return Reading(parsed.get("content") or "", calls)
+        return self.tokenizer.read_calls(text, prompt, tools)
 
     def encode(self, text: str, *, special_tokens: bool) -> list[int]:
-        """The tokens of a text."""
-        self._load_tokenizer()
-        return list(self._tokenizer.encode(text, add_special_tokens=special_tokens))
+        return self.tokenizer.encode(text, special_tokens=special_tokens)
 
     @property
-    def vocabulary(self) -> dict[str, int]:
-        """The id of every token, added ones too."""
-        self._load_tokenizer()
-        return dict(self._tokenizer.get_vocab())
+    def tokenizer(self) -> Tokenizer:
+        """Of a model that can be used: prompts are checked with it before the weights are touched."""
+        self._load_config()
+        return self._tokenizer
 
     def detokenizer(self, prefix: Sequence[int]) -> Detokenizer:
         """What the tokens after a prefix add to its text."""
-        return Detokenizer(self._tokenizer, prefix)
+        return Detokenizer(self._tokenizer.loaded, prefix)
 
     def constraint(self, grammar: Grammar) -> Constraint:
         """The grammar in this model's tokens."""
@@ -180,14 +129,14 @@ class LocalModel(Model):
         with self._loading:
             if self._guided is None:
                 vocabulary = self._config.get_text_config().vocab_size
-                self._guided = from_tokenizer(self._tokenizer, n_vocab=vocabulary, eos_token=ends)
+                self._guided = from_tokenizer(self._tokenizer.loaded, n_vocab=vocabulary, eos_token=ends)
         return Constraint(grammar, self._guided)
 
     @property
     def end_tokens(self) -> set[int]:
         """All tokens that end this model's turn."""
         weights = self._load_weights()
-        named = (self._tokenizer, self._config, weights.generation_config)
+        named = (self._tokenizer.loaded, self._config, weights.generation_config)
         ids = [getattr(source, "eos_token_id", None) for source in named]
         return {end for one in ids if one is not None for end in (one if isinstance(one, list) else [one])}
 
@@ -217,65 +166,26 @@ class LocalModel(Model):
             self._idle_caches.append(cache)
             del self._idle_caches[: -self._kept_caches or None]
 
-    def _rendered(
-        self, messages: Sequence[Message], template: str | None, tools: Sequence[Mapping[str, Any]] = ()
-    ) -> str:
-        try:
-            return str(
-                self._tokenizer.apply_chat_template(
-                    [dict(message) for message in messages],
-                    tools=[dict(tool) for tool in tools] or None,
-                    chat_template=template,
-                    tokenize=False,
-                    add_generation_prompt=True,
-                    date_string=TODAY,
-                )
-            )
-        except (jinja2.TemplateError, TypeError, KeyError) as error:
-            roles = ", ".join(message["role"] for message in messages)
-            raise ChatTemplateError(
-                f"the chat template of {self.name} fails on a conversation of roles {roles}: {error}; "
-                "pass another one as nudging_template='…' (Jinja), or rendered Prompts(base=…, nudging=…)"
-            ) from error
-
-    def _shows_tools(
-        self, text: str, messages: Sequence[Message], template: str | None, tools: Sequence[Mapping[str, Any]]
-    ) -> bool:
-        """Whether a rendered conversation has the tools in it, the calls of them, and what they answered."""
-        uncalled = [{**message, "tool_calls": None} for message in messages]
-        if tools and self._rendered(messages, template) == text:
-            return False
-        if any(message.get("tool_calls") for message in messages) and self._rendered(uncalled, template, tools) == text:
-            return False
-        return all(message["content"].strip() in text for message in messages if message["role"] == "tool")
-
     def _load_config(self) -> None:
         with self._loading:
             if self._config is None:
-                with self._explained():
-                    self._config = AutoConfig.from_pretrained(self._source(), revision=self._revision)
-
-    def _load_tokenizer(self) -> None:
-        """Config and tokenizer: what prompts are checked with before the weights are touched."""
-        with self._loading:
-            if self._tokenizer is None:
-                self._load_config()
-                self._refuse_states_without_rollback()
-                with self._explained():
-                    self._tokenizer = AutoTokenizer.from_pretrained(self._source(), revision=self._revision)
+                with explained(self.name):
+                    config = AutoConfig.from_pretrained(located(self.name), revision=self._revision)
+                self._refuse_states_without_rollback(config)
+                self._config = config
 
     def _load_weights(self) -> PreTrainedModel:
         with self._loading:
             if self._weights is not None:
                 return self._weights
-            self._load_tokenizer()
+            self._load_config()
             device = self._device or _default_device()
             _check_device(device)
             placement = {"device_map": self._device_map} if self._device_map else {}
             dtype = self._dtype or ("float32" if device == "cpu" and not self._device_map else "auto")
-            with self._explained():
+            with explained(self.name):
                 weights = AutoModelForCausalLM.from_pretrained(
-                    self._source(), revision=self._revision, dtype=dtype, **placement
+                    located(self.name), revision=self._revision, dtype=dtype, **placement
                 )
             if weights._is_stateful:
                 raise self._unsupported(f"its class {type(weights).__name__} keeps a state that cannot be rolled back")
@@ -286,18 +196,8 @@ class LocalModel(Model):
             self._weights = weights  # in evaluation mode, as from_pretrained gives it
             return weights
 
-    def _source(self) -> str:
-        path = Path(self.name).expanduser()
-        if path.suffix == ".gguf":
-            return str(converted(path))
-        if path.is_dir():
-            return str(path)
-        if path.is_absolute() or self.name.startswith((".", "~")) or self.name.count("/") > 1:
-            raise ModelNotFoundError(f"there is no folder {self.name!r}: give a model folder, a GGUF file or a hub id")
-        return self.name
-
-    def _refuse_states_without_rollback(self) -> None:
-        kinds = set(getattr(self._config.get_text_config(), "layer_types", None) or [])
+    def _refuse_states_without_rollback(self, config: Any) -> None:
+        kinds = set(getattr(config.get_text_config(), "layer_types", None) or [])
         if other := kinds - ROLLBACK:
             raise self._unsupported(
                 f"it has layers of kind {', '.join(sorted(other))}, whose state cannot be rolled back"
@@ -308,17 +208,6 @@ class LocalModel(Model):
             f"{self.name} cannot be used for nudging: {reason}, and nudging has to go back to earlier points of a "
             "text. Take a model with attention layers only"
         )
-
-    @contextlib.contextmanager
-    def _explained(self) -> Generator[None, None, None]:
-        try:
-            yield
-        except (OSError, ValueError, SafetensorError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-            raise ModelNotFoundError(
-                f"cannot load {self.name!r}: {reason}. Give a model folder, a GGUF file or a hub id that this machine "
-                "can reach (a gated or private one needs `hf auth login`)"
-            ) from error
 
 
 class LocalSession(Session):

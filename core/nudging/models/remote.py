@@ -6,7 +6,7 @@ from contextlib import aclosing, closing
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from hashlib import blake2b
-from typing import Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import jinja2
 from pydantic import SecretStr
@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from nudging.errors import (
     ChatTemplateError,
     GrammarError,
+    MissingDependencyError,
     ModelNotFoundError,
     ServerError,
     UnsupportedModelError,
@@ -25,6 +26,10 @@ from nudging.models.model import Hint, Message, Model, Sampling, Session, fitted
 from nudging.models.server import Server
 from nudging.rule import Fitted, Step
 from nudging.templates import render_template
+from nudging.tool_calls import Reading
+
+if TYPE_CHECKING:
+    from nudging.models.tokenizer import Tokenizer
 
 REMEMBERED = 4096
 """Texts whose tokens are remembered."""
@@ -38,6 +43,7 @@ class RemoteModel(Model):
         url: Of the server's API, up to and with `/v1`.
         side: "base" or "nudging", for errors.
         api_key: If the server asks for one.
+        tokenizer: A hub id, a folder or a GGUF file, for servers that do not tell of theirs.
         timeout: Seconds that a request may be without a word.
         max_retries: How often in a row a request may fail and be tried again.
     """
@@ -49,11 +55,13 @@ class RemoteModel(Model):
         *,
         side: Literal["base", "nudging"] = "base",
         api_key: SecretStr | None = None,
+        tokenizer: str | None = None,
         timeout: float = 60.0,
         max_retries: int = 6,
     ) -> None:
         self.name = name
         self.server = Server(side, url, name, api_key, timeout=timeout, max_retries=max_retries)
+        self.tokenizer = _tokenizer(tokenizer) if tokenizer else None
         self._encoded = lru_cache(REMEMBERED)(self._encode)
 
     def __repr__(self) -> str:
@@ -61,7 +69,8 @@ class RemoteModel(Model):
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        return {"name": self.name, "url": self.server.url}
+        tokenizer = self.tokenizer.name if self.tokenizer else None
+        return {"name": self.name, "url": self.server.url, "tokenizer": tokenizer}
 
     def load(self) -> None:
         _ = self.context_length
@@ -90,6 +99,8 @@ class RemoteModel(Model):
     def render(
         self, messages: Sequence[Message], template: str | None = None, tools: Sequence[Mapping[str, Any]] = ()
     ) -> str:
+        if self.tokenizer:
+            return self.tokenizer.render(messages, template, tools)
         messages = with_tools(messages, tools)
         if template:
             try:
@@ -100,6 +111,9 @@ class RemoteModel(Model):
 
     def encode(self, text: str, *, special_tokens: bool) -> list[int]:
         return list(self._encoded(text, special_tokens))
+
+    def read_calls(self, text: str, prompt: str, tools: Sequence[Mapping[str, Any]]) -> Reading | None:
+        return self.tokenizer.read_calls(text, prompt, tools) if self.tokenizer else None
 
     @cached_property
     def _card(self) -> Mapping[str, Any]:
@@ -114,6 +128,8 @@ class RemoteModel(Model):
     def _encode(self, text: str, special_tokens: bool) -> tuple[int, ...]:
         if not text and not special_tokens:
             return ()
+        if self.tokenizer:
+            return tuple(self.tokenizer.encode(text, special_tokens=special_tokens))
         body = {"prompt": text, "content": text, "add_special_tokens": special_tokens, "add_special": special_tokens}
         return tuple(self._of_tokenizer("/tokenize", body)["tokens"])
 
@@ -123,17 +139,27 @@ class RemoteModel(Model):
         try:
             tokens = self._of_tokenizer("/tokenize", {**conversation, "add_special_tokens": False})["tokens"]
             return str(self._of_tokenizer("/detokenize", {"tokens": tokens})["prompt"])
-        except (ServerError, KeyError) as error:
+        except (ServerError, UnsupportedModelError, KeyError) as error:
             raise ChatTemplateError(
-                f"the server at {self.server.url} does not render the conversation ({error}): pass "
-                "nudging_template='…' (Jinja), or rendered Prompts(base=…, nudging=…)"
+                f"the server at {self.server.url} does not render the conversation ({error}): name the model's "
+                "tokenizer as nudging_tokenizer='…' (a hub id or a folder), or pass nudging_template='…' (Jinja)"
             ) from error
 
     def _of_tokenizer(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        found = self.server.post(path, body)
+        try:
+            found = self.server.post(path, body)
+        except ServerError as error:
+            raise self._lacks(path) if error.status == 404 else error from None
         if not isinstance(found, Mapping):
-            raise UnsupportedModelError(f"the server at {self.server.url} has no {path}: nudging counts tokens with it")
+            raise self._lacks(path)
         return found
+
+    def _lacks(self, path: str) -> UnsupportedModelError:
+        side = self.server.side
+        return UnsupportedModelError(
+            f"the server at {self.server.url} has no {path}, and tokens are counted with it: name the model's "
+            f"tokenizer as {side}_tokenizer='…' (a hub id or a folder)"
+        )
 
 
 S = TypeVar("S")
@@ -266,6 +292,16 @@ class RemoteSession(Session):
             }
         # vLLM's; servers that do not know it leave it aside
         return request | {"extra_body": {"add_special_tokens": self._special_tokens}}
+
+
+def _tokenizer(name: str) -> "Tokenizer":
+    try:
+        from nudging.models.tokenizer import Tokenizer
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"a tokenizer of its own ({name!r}) needs the package {error.name}: pip install transformers"
+        ) from error
+    return Tokenizer(name)
 
 
 def _seed(seed: str, text: str) -> int:

@@ -214,7 +214,9 @@ class Server:
             advice = f"Check {self.side}_url (it ends in /v1) and the model's name there, {self.model!r}"
         else:
             advice = "The server refuses the request; trying again would not help"
-        return ServerError(f"the {self.side} server at {self.url}: {reason}. {advice}")
+        found = ServerError(f"the {self.side} server at {self.url}: {reason}. {advice}")
+        found.status = status
+        return found
 
     def _pause_after(self, error: Exception, attempts: "_Attempts") -> float:
         """Seconds until the next attempt, or the error that says that there is none."""

@@ -1,0 +1,163 @@
+"""A model's tokens and its chat template: prompts are rendered and counted with them, without weights or torch."""
+
+import contextlib
+from collections.abc import Generator, Mapping, Sequence
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+import jinja2
+from safetensors import SafetensorError
+from transformers import AutoTokenizer
+
+from nudging.errors import ChatTemplateError, ModelNotFoundError
+from nudging.instructions import with_tools
+from nudging.models.model import Message
+from nudging.tool_calls import Reading, ToolCall
+
+TODAY = "26 Jul 2024"
+"""To templates that tell the model what day it is, if they ask for it as Llama 3's do: the day that Meta's and the
+authors' prompts have. The same question is to have the same answer tomorrow; who wants another day says so."""
+
+
+class Tokenizer:
+    """A tokenizer of transformers, loaded at its first use.
+
+    Args:
+        name: A hub id, a folder, or a GGUF file.
+        revision: Of the hub repository.
+    """
+
+    def __init__(self, name: str | Path, revision: str | None = None) -> None:
+        self.name = str(name)
+        self._revision = revision
+        self._loading = RLock()
+        self._loaded: Any = None
+
+    @property
+    def loaded(self) -> Any:
+        """Transformers' own.
+
+        Raises:
+            ModelNotFoundError: It cannot be loaded.
+        """
+        with self._loading:
+            if self._loaded is None:
+                with explained(self.name):
+                    self._loaded = AutoTokenizer.from_pretrained(located(self.name), revision=self._revision)
+            return self._loaded
+
+    @property
+    def vocabulary(self) -> dict[str, int]:
+        """The id of every token, added ones too."""
+        return dict(self.loaded.get_vocab())
+
+    def encode(self, text: str, *, special_tokens: bool) -> list[int]:
+        """The tokens of a text. Arguments as for `Model.encode`."""
+        return list(self.loaded.encode(text, add_special_tokens=special_tokens))
+
+    def render(
+        self, messages: Sequence[Message], template: str | None = None, tools: Sequence[Mapping[str, Any]] = ()
+    ) -> str:
+        """The conversation through the chat template. Arguments and errors as for `Model.render`."""
+        if not (template or self.loaded.chat_template):
+            raise ChatTemplateError(
+                f"the nudging model {self.name} has no chat template: pass nudging_template='…' (Jinja), take an "
+                "instruction-tuned model, or pass rendered Prompts(base=…, nudging=…)"
+            )
+        if tools or any(message["role"] == "tool" or message.get("tool_calls") for message in messages):
+            with contextlib.suppress(ChatTemplateError):
+                text = self._rendered(messages, template, tools)
+                if self._shows_tools(text, messages, template, tools):
+                    return text
+            # a template that knows of no tools: they are told as text
+            messages = with_tools(messages, tools)
+        system, *rest = messages
+        if system["role"] != "system":
+            return self._rendered(messages, template)
+        with contextlib.suppress(ChatTemplateError):
+            text = self._rendered(messages, template)
+            if system["content"].strip() in text:
+                return text
+        # a template without a place for it (Gemma's, say): the system text opens the user's turn, as the authors do
+        if not rest or rest[0]["role"] != "user":
+            return self._rendered(messages, template)
+        first = {"role": "user", "content": f"{system['content']}\n{rest[0]['content']}"}
+        return self._rendered([first, *rest[1:]], template)
+
+    def read_calls(self, text: str, prompt: str, tools: Sequence[Mapping[str, Any]]) -> Reading | None:
+        """An answer as the tokenizer's own parser reads it. Arguments as for `Model.read_calls`."""
+        if not getattr(self.loaded, "response_template", None):
+            return None
+        try:
+            parsed = self.loaded.parse_response(text, prefix=prompt, tools=list(tools))
+        except Exception:  # whatever a parser stumbles over, others may read it
+            return None
+        calls = tuple(
+            ToolCall(call["function"]["name"], call["function"]["arguments"])
+            for call in parsed.get("tool_calls") or ()
+            if isinstance(call["function"].get("arguments"), dict)
+        )
+        known = {tool["function"]["name"] for tool in tools}
+        if not calls or any(call.name not in known for call in calls):
+            return None
+        return Reading(parsed.get("content") or "", calls)
+
+    def _rendered(
+        self, messages: Sequence[Message], template: str | None, tools: Sequence[Mapping[str, Any]] = ()
+    ) -> str:
+        try:
+            return str(
+                self.loaded.apply_chat_template(
+                    [dict(message) for message in messages],
+                    tools=[dict(tool) for tool in tools] or None,
+                    chat_template=template,
+                    tokenize=False,
+                    add_generation_prompt=True,
+                    date_string=TODAY,
+                )
+            )
+        except (jinja2.TemplateError, TypeError, KeyError) as error:
+            roles = ", ".join(message["role"] for message in messages)
+            raise ChatTemplateError(
+                f"the chat template of {self.name} fails on a conversation of roles {roles}: {error}; "
+                "pass another one as nudging_template='…' (Jinja), or rendered Prompts(base=…, nudging=…)"
+            ) from error
+
+    def _shows_tools(
+        self, text: str, messages: Sequence[Message], template: str | None, tools: Sequence[Mapping[str, Any]]
+    ) -> bool:
+        """Whether a rendered conversation has the tools in it, the calls of them, and what they answered."""
+        uncalled = [{**message, "tool_calls": None} for message in messages]
+        if tools and self._rendered(messages, template) == text:
+            return False
+        if any(message.get("tool_calls") for message in messages) and self._rendered(uncalled, template, tools) == text:
+            return False
+        return all(message["content"].strip() in text for message in messages if message["role"] == "tool")
+
+
+def located(name: str) -> str:
+    """Where transformers finds the files of this name: a folder, or the hub."""
+    path = Path(name).expanduser()
+    if path.suffix == ".gguf":
+        from nudging.models.gguf import converted
+
+        return str(converted(path))
+    if path.is_dir():
+        return str(path)
+    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+        raise ModelNotFoundError(f"there is no folder {name!r}: give a model folder, a GGUF file or a hub id")
+    return name
+
+
+@contextlib.contextmanager
+def explained(name: str) -> Generator[None, None, None]:
+    """What goes wrong in loading files of this name, in words for people."""
+    try:
+        yield
+    except (OSError, ValueError, SafetensorError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise ModelNotFoundError(
+            f"cannot load {name!r}: {reason}. Give a model folder, a GGUF file or a hub id that this machine "
+            "can reach (a gated or private one needs `hf auth login`)"
+        ) from error
