@@ -226,7 +226,7 @@ def test_analyze_writes_numbers_and_a_picture(tiny_base: Path, tiny_nudging: Pat
     file = tmp_path / "questions.jsonl"
     file.write_text('{"question": "why"}\n\n{"question": "how", "response": "so we go", "answer": "ignored"}\n')
     pair = ("--base-model", tiny_base, "--nudging-model", tiny_nudging)
-    result = run(*pair, "--questions", file, "--output", tmp_path / "out", "--max-tokens", 20)
+    result = run(*pair, "--questions", file, "--out", tmp_path / "out", "--max-tokens", 20)
     assert result.exit_code == 0
     assert "suggested threshold" in result.stdout
     written = json.loads((tmp_path / "out" / "analysis.json").read_text())
@@ -265,14 +265,14 @@ def test_a_bad_file_is_told_by_name_and_line_before_a_model_is_touched(
 
 def test_a_folder_that_cannot_be_written_to_is_told_before_a_model_is_touched(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    result = run("--output", tmp_path / "file" / "out", "--base-model", "/nowhere", "--nudging-model", "/nowhere")
+    result = run("--out", tmp_path / "file" / "out", "--base-model", "/nowhere", "--nudging-model", "/nowhere")
     assert result.exit_code == 2
     assert "cannot write to" in re.sub(r"\s+", " ", result.stderr)
 
 
 def test_without_matplotlib_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    result = run("--output", tmp_path, "--base-model", "/nowhere", "--nudging-model", "/nowhere")
+    result = run("--out", tmp_path, "--base-model", "/nowhere", "--nudging-model", "/nowhere")
     assert result.exit_code == 1
     assert "pip install 'nudging[eval]'" in re.sub(r"\s+", " ", result.stderr)
 
@@ -281,7 +281,7 @@ def test_what_was_read_before_an_error_is_kept(tiny_base: Path, tiny_nudging: Pa
     file = tmp_path / "questions.jsonl"
     file.write_text(json.dumps({"question": "why"}) + "\n" + json.dumps({"question": "why " * 900}))
     pair = ("--base-model", tiny_base, "--nudging-model", tiny_nudging)
-    result = run(*pair, "--questions", file, "--output", tmp_path, "--max-tokens", 8)
+    result = run(*pair, "--questions", file, "--out", tmp_path, "--max-tokens", 8)
     assert result.exit_code == 1
     assert "a context of 512" in re.sub(r"\s+", " ", result.stderr)
     assert json.loads((tmp_path / "analysis.json").read_text())["answers"] == 1
@@ -297,7 +297,7 @@ def test_on_a_full_disk_the_numbers_are_shown_at_least(
     file.write_text('{"question": "why"}')
     monkeypatch.setattr(Path, "write_text", full)
     pair = ("--base-model", tiny_base, "--nudging-model", tiny_nudging)
-    result = run(*pair, "--questions", file, "--output", tmp_path, "--max-tokens", 8)
+    result = run(*pair, "--questions", file, "--out", tmp_path, "--max-tokens", 8)
     assert result.exit_code == 2
     assert "No space left on device" in re.sub(r"\s+", " ", result.stderr)
     assert "suggested threshold" in result.stdout
@@ -315,7 +315,7 @@ def test_ctrl_c_keeps_what_was_read(tiny_base: Path, tiny_nudging: Path, tmp_pat
     pair = ("--base-model", tiny_base, "--nudging-model", tiny_nudging)
     command = [sys.executable, "-c", code, "analyze", *map(str, pair), "--questions", str(file)]
     process = subprocess.Popen(  # noqa: S603
-        [*command, "--output", str(tmp_path), "--max-tokens", "4"], stderr=subprocess.PIPE, env=os.environ, text=True
+        [*command, "--out", str(tmp_path), "--max-tokens", "4"], stderr=subprocess.PIPE, env=os.environ, text=True
     )
     deadline = time.monotonic() + 100
     while not (tmp_path / "begun").exists() and time.monotonic() < deadline:

@@ -12,12 +12,12 @@ import re
 from collections import Counter
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from math import sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nudging.display import analysis_tables
 from nudging.errors import SettingsError
+from nudging.evaluation.intervals import share_interval
 from nudging.models import checked_local
 from nudging.nudger import Nudger
 from nudging.rule import Step
@@ -110,10 +110,8 @@ class Bin:
         """Wilson's 95% interval of the rate."""
         if not self.positions:
             return 0.0, 1.0
-        n, z = self.positions, 1.96
-        centre = (self.rate + z**2 / (2 * n)) / (1 + z**2 / n)
-        half = z * sqrt(self.rate * (1 - self.rate) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-        return max(0.0, centre - half), min(1.0, centre + half)
+        agreements = self.positions - self.disagreements
+        return share_interval([True] * self.disagreements + [False] * agreements)[1:]
 
 
 @dataclass(frozen=True)

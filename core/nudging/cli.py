@@ -182,7 +182,7 @@ def analyze(
     limit: Annotated[int | None, typer.Option(help="Only so many questions.", min=1)] = None,
     max_tokens: Annotated[int, typer.Option(help="Length of an aligned answer, in nudging-model tokens.", min=1)] = 256,
     system: System = SYSTEM,
-    output: Annotated[Path, typer.Option(help="Folder for analysis.json and analysis.png.")] = Path("analysis"),
+    output: Annotated[Path, typer.Option("--out", help="Folder that is written.")] = Path("analysis"),
 ) -> None:
     """Show where the two models disagree, and suggest a threshold for the pair."""
     with _errors_for_people():
@@ -243,7 +243,7 @@ def _writing(folder: Path) -> Generator[None, None, None]:
         yield
     except OSError as error:
         raise SettingsError(
-            f"cannot write to {str(folder)!r}: {error.strerror}; name a folder that can be written to as --output"
+            f"cannot write to {str(folder)!r}: {error.strerror}; name a folder that can be written to as --out"
         ) from error
 
 
