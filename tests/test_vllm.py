@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -38,6 +39,8 @@ class VLLM:
         command += ["--host", "127.0.0.1", "--port", str(self.port), "--max-model-len", "2048", "--dtype", "float32"]
         command += ["--enforce-eager", "--block-size", "32", "--enable-prompt-tokens-details"]
         environment = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": str(self.core)}
+        if not shutil.which("g++"):  # the first request with log-probabilities is compiled, or kills the engine
+            environment["TORCHDYNAMO_DISABLE"] = "1"
         environment |= {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(  # noqa: S603 (our own server)
