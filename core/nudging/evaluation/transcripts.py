@@ -14,7 +14,8 @@ _PAGE = """\
 <meta name="viewport" content="width=device-width">
 <title>{title}</title>
 <style>
-body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em }}
+body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em;
+  overflow-wrap: anywhere }}
 article {{ border-top: 1px solid #ccc; padding: 1em 0 }}
 .question {{ white-space: pre-wrap; font-weight: 600 }}
 .expected {{ opacity: 0.7 }}
