@@ -49,6 +49,20 @@ def test_top_p_leaves_out_the_tail() -> None:
     assert share(2, top_p=0.85) == pytest.approx(0.5 / 0.9, abs=0.024)
 
 
+@pytest.mark.parametrize("spread", [0.1, 3.0, 10.0])
+def test_top_p_leaves_out_the_tail_of_a_large_vocabulary_be_it_flat_or_steep(spread: float) -> None:
+    logits = torch.randn(20, 3000, generator=torch.Generator().manual_seed(0)) * spread
+    drawn = [choice.token for choice in choose(logits, range(20), Sampling(1.0, 0.8, "seed"))]
+    for row, token in zip(logits, drawn, strict=True):
+        probabilities = row.softmax(-1)
+        assert probabilities[probabilities > probabilities[token]].sum() < 0.8
+    noise = torch.stack([gumbel_noise("seed", position, 3000) for position in range(20)])
+    ordered, order = logits.sort(dim=-1, descending=True)
+    before = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)
+    kept = ordered.masked_fill(before >= 0.8, -torch.inf) + noise.gather(-1, order)
+    assert drawn == order.gather(-1, kept.argmax(-1, keepdim=True)).flatten().tolist()
+
+
 @given(st.text(), st.integers(0, 2**31))
 def test_a_draw_is_a_function_of_seed_and_position(seed: str, position: int) -> None:
     noise = gumbel_noise(seed, position, 50)
