@@ -5,7 +5,7 @@
     python benchmarks/servers.py --base-url http://localhost:8001/v1 --nudging-url http://localhost:8002/v1
 
 The first table is over the golden transcripts, beside what the authors' program asked of its servers for the same
-answers; it means something with the demo pair only (`--at-once` alone does with any).
+answers; it means something with the demo pair only (`--no-transcripts` leaves it out).
 """
 
 import argparse

@@ -135,10 +135,7 @@ def as_markdown(cells: Sequence[Cell], about: Mapping[str, Any]) -> str:
         *_table(cells, lambda cell: _share(cell.score), _average),
     ]
     for title, what in (
-        (
-            "Share of tokens that the nudging model wrote",
-            _nudged,
-        ),
+        ("Share of tokens that the nudging model wrote", _nudged),
         ("Ended by itself", lambda cell: _share(cell.ended)),
         ("Tokens an answer", lambda cell: _mean(cell.tokens, 0)),
         ("Judged, from 1 to 5", _judged),

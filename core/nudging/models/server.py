@@ -117,7 +117,7 @@ class Server:
         attempts = _Attempts(self._max_retries)
         while True:
             try:
-                with self._turn(self._turns), self._client.completions.create(**self._streamed(request)) as chunks:
+                with self._turn(), self._client.completions.create(**self._streamed(request)) as chunks:
                     yield from attempts.begin()
                     reading = Reading()
                     for chunk in chunks:
@@ -151,8 +151,8 @@ class Server:
             await asyncio.sleep(self._pause_after(problem, attempts))
 
     @contextmanager
-    def _turn(self, turns: BoundedSemaphore) -> Generator[None, None, None]:
-        with turns:
+    def _turn(self) -> Generator[None, None, None]:
+        with self._turns:
             self._count(1)
             try:
                 yield
