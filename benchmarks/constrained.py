@@ -14,7 +14,7 @@ from pathlib import Path
 
 from jsonschema import Draft202012Validator
 from nudging import GrammarError, Nudger
-from nudging.demo import demo_pair
+from nudging.models.demo import demo_pair
 from rich.progress import track
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))

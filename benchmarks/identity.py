@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nudging import Nudger
-from nudging.models.local import LocalModel
-from nudging.models.model import Hint, Model
-from nudging.question import Options
+from nudging.models.base import Hint, Model
+from nudging.models.local.model import LocalModel
+from nudging.request import Options
 from pair import add_pair, pair
 from rich.console import Console
 from rich.progress import track

@@ -2,7 +2,7 @@
 
 import argparse
 
-from nudging.demo import demo_pair
+from nudging.models.demo import demo_pair
 
 
 def add_pair(parser: argparse.ArgumentParser) -> None:

@@ -25,10 +25,10 @@ from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import NodeWithScore, TextNode
 from llama_index_instrumentation import get_dispatcher
-from nudging.alone import alone
+from nudging.answer import Author
 from nudging.evaluation.intervals import mean_interval, share_interval
-from nudging.generation import Author
-from nudging.prompts import Prompt
+from nudging.evaluation.single_model import alone
+from nudging.prompting.conversation import Prompt
 from pair import add_pair, pair
 from rich.console import Console
 from rich.progress import track

@@ -10,8 +10,8 @@ from typing import Any, cast
 import torch
 from nudging import Nudger
 from nudging.evaluation import intervals
-from nudging.models.local import LocalModel
-from nudging.models.packing import pack
+from nudging.models.local.cpu_weights import pack
+from nudging.models.local.model import LocalModel
 from shapes import Pass
 from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from langchain.agents import create_agent
 from langchain.agents.middleware import ModelRequest, ModelResponse, wrap_model_call
 from langchain_core.messages import HumanMessage, ToolMessage
-from nudging.demo import demo_pair, tool_pair
+from nudging.models.demo import demo_pair, tool_pair
 
 from langchain_nudging import ChatNudging
 

@@ -8,7 +8,7 @@ Uses the demo pair; name your own models instead, by hub id or folder.
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import Runnable
-from nudging.demo import demo_pair
+from nudging.models.demo import demo_pair
 
 from langchain_nudging import ChatNudging
 

@@ -8,7 +8,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.graph.state import CompiledStateGraph
-from nudging.demo import demo_pair
+from nudging.models.demo import demo_pair
 
 from langchain_nudging import ChatNudging
 

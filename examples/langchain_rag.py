@@ -7,7 +7,7 @@ from documents import DOCUMENTS, Search
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrough
-from nudging.demo import demo_pair
+from nudging.models.demo import demo_pair
 
 from langchain_nudging import ChatNudging
 

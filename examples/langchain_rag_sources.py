@@ -11,7 +11,7 @@ from langchain_community.vectorstores import FAISS
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import Runnable, RunnableParallel, RunnablePassthrough
-from nudging.demo import demo_pair
+from nudging.models.demo import demo_pair
 
 from langchain_nudging import ChatNudging
 

@@ -5,7 +5,7 @@ python examples/langchain_structured.py
 
 from typing import Literal
 
-from nudging.demo import demo_pair
+from nudging.models.demo import demo_pair
 from pydantic import BaseModel
 
 from langchain_nudging import ChatNudging

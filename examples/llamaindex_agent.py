@@ -7,7 +7,7 @@ import asyncio
 
 from llama_index.core.agent.workflow import AgentWorkflow, FunctionAgent, ToolCallResult
 from llama_index.core.tools import FunctionTool
-from nudging.demo import tool_pair
+from nudging.models.demo import tool_pair
 
 from llamaindex_nudging import NudgingLLM
 

@@ -5,7 +5,7 @@ python examples/llamaindex_chat_engine.py
 
 from llama_index.core.chat_engine.types import ChatMode
 from llamaindex_index import build_index
-from nudging.demo import demo_pair
+from nudging.models.demo import demo_pair
 
 from llamaindex_nudging import NudgingLLM
 

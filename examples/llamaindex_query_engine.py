@@ -8,7 +8,7 @@ from llama_index.core import QueryBundle, get_response_synthesizer
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import NodeWithScore, TextNode
-from nudging.demo import demo_pair
+from nudging.models.demo import demo_pair
 
 from llamaindex_nudging import NudgingLLM
 

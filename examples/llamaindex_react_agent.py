@@ -7,7 +7,7 @@ import asyncio
 
 from llama_index.core.agent.react import ReActChatFormatter
 from llama_index.core.agent.workflow import ReActAgent
-from nudging.demo import demo_pair
+from nudging.models.demo import demo_pair
 
 from llamaindex_nudging import NudgingLLM
 

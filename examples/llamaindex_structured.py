@@ -6,7 +6,7 @@ python examples/llamaindex_structured.py
 from typing import Literal
 
 from llama_index.core.prompts import PromptTemplate
-from nudging.demo import demo_pair
+from nudging.models.demo import demo_pair
 from pydantic import BaseModel, Field
 
 from llamaindex_nudging import NudgingLLM

@@ -9,7 +9,7 @@ from llama_index.core.query_engine import SubQuestionQueryEngine
 from llama_index.core.question_gen import LLMQuestionGenerator
 from llama_index.core.tools import QueryEngineTool
 from llamaindex_index import build_index
-from nudging.demo import demo_pair
+from nudging.models.demo import demo_pair
 from pydantic import BaseModel, Field
 
 from llamaindex_nudging import NudgingLLM

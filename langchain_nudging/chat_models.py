@@ -18,7 +18,7 @@ from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.tools import BaseTool
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from nudging import Answer
-from nudging.tools import check_choice
+from nudging.tools.definitions import check_choice
 
 from langchain_nudging.identity import Identified
 from langchain_nudging.messages import Chunks, answer_message, conversation

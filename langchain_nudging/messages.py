@@ -16,7 +16,7 @@ from langchain_core.messages import (
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.utils.json import parse_partial_json
 from nudging import Answer, Message, Piece, PromptError
-from nudging.tool_calls import Begun, CallPart, Shown, new_call_id
+from nudging.tools.parsing import Begun, CallPart, Shown, new_call_id
 
 from langchain_nudging.metadata import answer_metadata, pieces_metadata
 

@@ -7,8 +7,8 @@ from typing import Any, TypeAlias, cast
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
-from nudging.grammar import json_schema
-from nudging.tools import check_tools
+from nudging.grammar.grammar import json_schema
+from nudging.tools.definitions import check_tools
 from pydantic import BaseModel
 
 Tool: TypeAlias = Mapping[str, Any] | type | Callable[..., Any] | BaseTool

@@ -29,9 +29,9 @@ from llama_index.core.llms.llm import ToolSelection, dispatcher
 from llama_index.core.prompts import BasePromptTemplate
 from llama_index.core.tools import BaseTool
 from nudging.config import NudgerConfig
-from nudging.prompts import Prompt
+from nudging.prompting.conversation import Prompt
 from nudging.settings import Stop
-from nudging.tools import ToolChoice
+from nudging.tools.definitions import ToolChoice
 
 from llamaindex_nudging.messages import conversation, described
 from llamaindex_nudging.responses import Responses, completion, object_so_far, so_far, whole

@@ -14,7 +14,7 @@ from llama_index.core.base.llms.types import (
 )
 from llama_index.core.tools import BaseTool
 from nudging import Message, PromptError
-from nudging.tools import Tool
+from nudging.tools.definitions import Tool
 
 ROLES = {
     MessageRole.DEVELOPER: "system",

@@ -15,7 +15,7 @@ from llama_index.core.base.llms.types import (
 from llama_index.core.bridge.pydantic import BaseModel, ValidationError
 from llama_index.core.program.utils import FlexibleModel, create_flexible_model
 from nudging import Answer, Piece
-from nudging.tool_calls import Begun, new_call_id
+from nudging.tools.parsing import Begun, new_call_id
 from pydantic_core import from_json
 
 from llamaindex_nudging.messages import openai_call

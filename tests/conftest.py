@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 from llama_index.core import Settings
 from nudging import Nudger
-from nudging.demo import demo_pair
+from nudging.models.demo import demo_pair
 from tiny import tiny_gemma, tiny_llama
 
 settings.register_profile("nudging", deadline=None, max_examples=60, derandomize=True)

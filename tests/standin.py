@@ -14,7 +14,7 @@ from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
 
-from nudging.models.local import LocalModel
+from nudging.models.local.model import LocalModel
 
 
 @dataclass

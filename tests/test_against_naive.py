@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from naive import NaiveModel, naive_answer
 from nudging import Nudger
-from nudging.models.local import LocalModel
+from nudging.models.local.model import LocalModel
 from tiny import tiny_gemma, tiny_llama
 
 QUESTIONS = ["why is the sky blue", "你好 🌍, où est le soleil?", "say " * 12]

@@ -1,7 +1,7 @@
 """Answers to look at."""
 
 from nudging import Nudger, ScriptedModel
-from nudging.generation import Answer, ModelUsage, Piece, Usage
+from nudging.answer import Answer, ModelUsage, Piece, Usage
 from rich.console import Console
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from nudging import Answer, Nudger, Prompts, unload_models
-from nudging.models.local import LocalModel
+from nudging.models.local.model import LocalModel
 
 CASES: list[dict[str, Any]] = json.loads((Path(__file__).parent / "golden" / "demo-pair.json").read_text())
 SAMPLE = {"health", "capital", "rag", "rag-98", "unicode"}

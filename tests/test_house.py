@@ -32,7 +32,10 @@ def imported_with(statement: str) -> set[str]:
         ),
         ("import llamaindex_nudging", {"torch", "langchain_core", "typer"}),
         ("import nudging.cli", {"torch", "transformers", "lm_eval", "datasets", "matplotlib"}),
-        ("import nudging.baselines, nudging.analysis", {"torch", "transformers", "matplotlib", "rich"}),
+        (
+            "import nudging.evaluation.baselines, nudging.evaluation.disagreement",
+            {"torch", "transformers", "matplotlib", "rich"},
+        ),
         ("import nudging.evaluation.scoring", {"torch", "transformers", "lm_eval", "datasets"}),
         ("import nudging.rule", {"torch", "transformers"}),
     ],

@@ -21,8 +21,8 @@ from nudging import (
     Step,
     load_model,
 )
-from nudging.models.local import LocalModel
-from nudging.question import Options
+from nudging.models.local.model import LocalModel
+from nudging.request import Options
 
 QUESTIONS = ["why is the sky blue", "where is the sun", "who says so", "你好 🌍"]
 

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from nudging import Nudger
-from nudging.models.local import LocalModel
+from nudging.models.local.model import LocalModel
 
 DOCUMENT = {
     "role": "system",

@@ -7,7 +7,7 @@
 Source: Fei, Razeghi, Singh, "Nudging: Inference-time Alignment of LLMs via Guided Decoding", arXiv 2410.09300.
 """
 
-from nudging.decoding import AnswerStream, AsyncAnswerStream
+from nudging.answer import Answer, Author, FinishReason, ModelUsage, Piece, TokenLogprob, Usage
 from nudging.errors import (
     ChatTemplateError,
     ContextLengthError,
@@ -21,14 +21,14 @@ from nudging.errors import (
     SettingsError,
     UnsupportedModelError,
 )
-from nudging.generation import Answer, Author, FinishReason, ModelUsage, Piece, TokenLogprob, Usage
 from nudging.models import Message, Model, ScriptedModel, load_model, unload_models
 from nudging.nudger import Nudger
-from nudging.prompts import Prompts
-from nudging.question import Options
+from nudging.prompting.conversation import Prompts
+from nudging.request import Options
 from nudging.rule import Step
 from nudging.settings import Settings
-from nudging.tool_calls import InvalidToolCall, ToolCall
+from nudging.stream import AnswerStream, AsyncAnswerStream
+from nudging.tools.parsing import InvalidToolCall, ToolCall
 
 __version__ = "0.1.0"
 

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.text import Text
 
-    from nudging.analysis import Analysis
+    from nudging.evaluation.disagreement import Analysis
 
 TERMINAL_STYLES: Mapping[str, str] = {"base": "cyan", "nudging": "bold magenta"}
 

@@ -20,7 +20,7 @@ Each message says what was wrong, with which value, and what to do.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nudging.generation import Answer
+    from nudging.answer import Answer
 
 
 class NudgingError(Exception):

@@ -12,18 +12,18 @@ from typing import Any
 from pydantic import SecretStr
 from typing_extensions import Unpack
 
-from nudging.decoding import AnswerStream, AsyncAnswerStream, Manner, Sessions
+from nudging.answer import Answer, Author
 from nudging.errors import GrammarError, SettingsError
-from nudging.generation import Answer, Author
-from nudging.grammar import Grammar
+from nudging.grammar.grammar import Grammar
 from nudging.models import Model, Sampling, Session, load_model
-from nudging.models.model import in_thread
-from nudging.prompts import Prompt, Prompts, render_prompts
-from nudging.question import Options, Question
+from nudging.models.base import in_thread
+from nudging.prompting.conversation import Prompt, Prompts, render_prompts
+from nudging.request import Options, Question
 from nudging.rule import Rule, nudge
 from nudging.settings import DTYPES, Settings
-from nudging.tool_calls import Begun, Reading, begun_calls, certain_content, read_calls
-from nudging.tools import names
+from nudging.stream import AnswerStream, AsyncAnswerStream, Manner, Sessions
+from nudging.tools.definitions import names
+from nudging.tools.parsing import Begun, Reading, begun_calls, certain_content, read_calls
 
 ModelName = str | Path | Model
 
@@ -346,7 +346,7 @@ class Nudger:
     def _manner(self, question: Question) -> Manner:
         complete = read = None
         if question.grammar is not None and question.is_constrained:
-            from nudging.closing import Closing  # it needs llguidance, which came with the grammar
+            from nudging.grammar.completion import Closing  # it needs llguidance, which came with the grammar
 
             complete = Closing(question.grammar).after
         if question.tools:

@@ -24,7 +24,7 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from nudging.generation import Author, FinishReason, Piece
+from nudging.answer import Author, FinishReason, Piece
 
 CHUNK = 16
 """The base model's tokens come in chunks of so many, counted from the handover; the loop guards look at chunks."""

@@ -11,7 +11,7 @@ import pytest
 from langchain_core.language_models import BaseChatModel
 from langchain_tests.integration_tests import ChatModelIntegrationTests
 from langchain_tests.unit_tests import ChatModelUnitTests
-from nudging.demo import demo_pair, tool_pair
+from nudging.models.demo import demo_pair, tool_pair
 
 from langchain_nudging import ChatNudging
 

@@ -24,7 +24,7 @@ from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.program import FunctionCallingProgram
 from llama_index.core.query_engine import RouterQueryEngine
 from llama_index.core.tools import FunctionTool, QueryEngineTool
-from nudging.demo import tool_pair
+from nudging.models.demo import tool_pair
 from pydantic import BaseModel
 
 from llamaindex_nudging import NudgingLLM

@@ -16,8 +16,8 @@ from nudging.errors import PromptError, SettingsError, UnsupportedModelError
 from nudging.evaluation.ledger import Answered, Ledger, Written, key_of
 from nudging.evaluation.methods import Method, method
 from nudging.nudger import AT_ONCE, ModelName, Nudger
-from nudging.prompts import Prompt, Prompts
-from nudging.question import Options
+from nudging.prompting.conversation import Prompt, Prompts
+from nudging.request import Options
 
 log = logging.getLogger(__name__)
 
@@ -223,7 +223,7 @@ _ONLY_GENERATES = (
 def _with_demo(base_model: ModelName, nudging_model: ModelName) -> tuple[ModelName, ModelName]:
     if DEMO not in (base_model, nudging_model):
         return base_model, nudging_model
-    from nudging.demo import demo_pair
+    from nudging.models.demo import demo_pair
 
     base, nudger = demo_pair()
     return (base if base_model == DEMO else base_model), (nudger if nudging_model == DEMO else nudging_model)

@@ -8,8 +8,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from nudging.answer import Answer
 from nudging.errors import OutputError
-from nudging.generation import Answer
 
 
 @dataclass(frozen=True)

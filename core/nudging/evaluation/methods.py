@@ -7,14 +7,14 @@ from importlib import import_module
 from threading import Event
 from typing import Any, TypeAlias
 
-from nudging.alone import alone
+from nudging.answer import Author
 from nudging.errors import SettingsError
 from nudging.evaluation.ledger import Answered
-from nudging.generation import Author
+from nudging.evaluation.single_model import alone
 from nudging.models import Model
 from nudging.nudger import ModelName, Nudger
-from nudging.prompts import Prompt
-from nudging.question import Options
+from nudging.prompting.conversation import Prompt
+from nudging.request import Options
 
 Answering: TypeAlias = Callable[[Prompt, Options, Event], Answered]
 """Answers a prompt with these options; once the event is set, the answer is no longer wanted."""
@@ -95,7 +95,7 @@ def method(
         return Method(name, {**identity, "threshold": threshold}, _nudged(nudger, threshold))
     if name == "proxy" and untuned_model is None:
         raise SettingsError("proxy tuning needs the nudging model as it was before its tuning: give untuned_model")
-    baselines = import_module("nudging.baselines")  # what it needs is only there with local models
+    baselines = import_module("nudging.evaluation.baselines")  # what it needs is only there with local models
     templates = {"base_template": nudger.base_template, "nudging_template": nudger.nudging_template}
     if name == "ensemble":
         ensemble = baselines.LogitEnsemble(nudger.base_model, nudger.nudging_model, weight=weight, **templates)

@@ -18,7 +18,7 @@ from nudging.evaluation.harness import NudgingLM
 from nudging.evaluation.judge import ASPECTS, Judge
 from nudging.evaluation.ledger import Ledger, key_of
 from nudging.evaluation.methods import check_method, did_you_mean, method
-from nudging.evaluation.pictures import draw_all
+from nudging.evaluation.plots import draw_all
 from nudging.evaluation.results import Cell, Scored, Way, as_json, as_markdown
 from nudging.evaluation.transcripts import as_page
 from nudging.nudger import ModelName, Nudger

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import SecretStr
 
 from nudging.errors import MissingDependencyError, UnsupportedModelError
-from nudging.models.model import Message, Model, Sampling, Session
+from nudging.models.base import Message, Model, Sampling, Session
 from nudging.models.scripted import ScriptedModel
 
 if TYPE_CHECKING:
-    from nudging.models.local import LocalModel
+    from nudging.models.local.model import LocalModel
 
 __all__ = ["Message", "Model", "Sampling", "ScriptedModel", "Session", "load_model", "unload_models"]
 
@@ -61,7 +61,7 @@ def load_model(
                 _models[served] = _remote(*served)
             return _models[served]
     try:
-        from nudging.models.local import LocalModel
+        from nudging.models.local.model import LocalModel
     except ImportError as error:
         raise MissingDependencyError(
             f"a local model ({str(name)!r}) needs the package {error.name}: pip install 'nudging[transformers]'"
@@ -82,7 +82,7 @@ def _remote(
     max_retries: int,
 ) -> Model:
     try:
-        from nudging.models.remote import RemoteModel
+        from nudging.models.remote.model import RemoteModel
     except ImportError as error:
         raise MissingDependencyError(
             f"a model on a server ({url}) needs the package {error.name}: pip install 'nudging[openai]'"
@@ -103,7 +103,7 @@ def checked_local(model: Model, argument: str, why: str) -> "LocalModel":
     Raises:
         UnsupportedModelError: It is elsewhere, or has no weights.
     """
-    from nudging.models.local import LocalModel
+    from nudging.models.local.model import LocalModel
 
     if not isinstance(model, LocalModel):
         raise UnsupportedModelError(

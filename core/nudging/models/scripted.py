@@ -7,12 +7,12 @@ from itertools import accumulate
 from typing import Any, Literal, TypeAlias
 from zlib import crc32
 
-from nudging.generation import ModelUsage, TokenLogprob
-from nudging.grammar import Grammar
-from nudging.instructions import with_tools
-from nudging.models.model import Hint, Message, Model, Sampling, Session
+from nudging.answer import ModelUsage, TokenLogprob
+from nudging.grammar.grammar import Grammar
+from nudging.models.base import Hint, Message, Model, Sampling, Session
+from nudging.prompting.instructions import with_tools
+from nudging.prompting.templates import render_template
 from nudging.rule import Fitted, Step
-from nudging.templates import render_template
 
 Script: TypeAlias = str | Callable[[str, str], Sequence[Step]]
 

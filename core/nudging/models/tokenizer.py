@@ -11,9 +11,9 @@ from safetensors import SafetensorError
 from transformers import AutoTokenizer
 
 from nudging.errors import ChatTemplateError, ModelNotFoundError
-from nudging.instructions import with_tools
-from nudging.models.model import Message
-from nudging.tool_calls import Reading, ToolCall
+from nudging.models.base import Message
+from nudging.prompting.instructions import with_tools
+from nudging.tools.parsing import Reading, ToolCall
 
 TODAY = "26 Jul 2024"
 """To templates that tell the model what day it is, if they ask for it as Llama 3's do: the day that Meta's and the
@@ -140,7 +140,7 @@ def located(name: str) -> str:
     """Where transformers finds the files of this name: a folder, or the hub."""
     path = Path(name).expanduser()
     if path.suffix == ".gguf":
-        from nudging.models.gguf import converted
+        from nudging.models.local.gguf import converted
 
         return str(converted(path))
     if path.is_dir():

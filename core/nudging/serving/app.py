@@ -15,18 +15,18 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
-from nudging.decoding import AsyncAnswerStream
+from nudging.answer import Answer, Piece
 from nudging.errors import NudgingError
-from nudging.generation import Answer, Piece
-from nudging.models.model import in_thread
+from nudging.models.base import in_thread
 from nudging.nudger import Nudger
-from nudging.prompts import Prompt
-from nudging.question import Options
+from nudging.prompting.conversation import Prompt
+from nudging.request import Options
 from nudging.serving.errors import RefusedError, refusal, refused
 from nudging.serving.limits import Gate, Limits, Turns
 from nudging.serving.metrics import Metrics
 from nudging.serving.replies import Deltas, Reply, finish_reason, usage
 from nudging.serving.requests import ChatRequest, CompletionRequest
+from nudging.stream import AsyncAnswerStream
 
 Chunk: TypeAlias = dict[str, Any]
 

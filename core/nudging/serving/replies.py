@@ -5,8 +5,8 @@ import time
 from typing import Any
 from uuid import uuid4
 
-from nudging.generation import Answer, Piece, TokenLogprob
-from nudging.tool_calls import Begun, CallPart, Shown, new_call_id
+from nudging.answer import Answer, Piece, TokenLogprob
+from nudging.tools.parsing import Begun, CallPart, Shown, new_call_id
 
 
 class Reply:

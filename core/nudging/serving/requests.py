@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
 from nudging.models import Message
-from nudging.question import Options
+from nudging.request import Options
 
 Number = StrictInt | StrictFloat
 Text = StrictStr

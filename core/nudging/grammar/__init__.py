@@ -1,0 +1,1 @@
+"""Grammars that constrain an answer: JSON schemas, regular expressions, forced tool calls."""

@@ -1,0 +1,203 @@
+"""How to complete what a grammar constrains, before the budget of an answer ends.
+
+A grammar says which byte may come next, never how far the end is. So the end is looked for: what completed the text a
+moment ago mostly still does, but for its beginning; else the byte that closes what is open is taken at every place; and
+where there is none (in the middle of a pattern, or of a number with bounds), examples of the grammar's patterns are
+tried, and a small search.
+"""
+
+import json
+from itertools import zip_longest
+from typing import NamedTuple
+
+from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
+
+from nudging.grammar.grammar import Grammar
+from nudging.grammar.patterns import shortest_match
+
+END = 256
+"""The token after all bytes."""
+
+QUOTE, BACKSLASH = b'"\\'
+
+SOONEST = b'}],0123456789ntf"[{'
+"""Bytes of JSON outside of strings, those that lead to the end the soonest first."""
+
+CLOSERS = b"}],"
+
+REPEATED = b"a0 "
+"""Bytes that are tried first to fill what must be long."""
+
+LONGEST = 16_384
+"""Bytes. A text that needs more to be complete counts as one that cannot be completed."""
+
+DEPTHS = 2, 48
+"""How far to search: first for a short way, then, where repeating a byte leads nowhere, for a longer one."""
+
+BEAM = 16
+"""How many ways are followed at once, and half as many of a kind."""
+
+
+class _Bytes:
+    """A tokenizer whose tokens are the bytes."""
+
+    eos_token_id = END
+    bos_token_id = None
+    tokens = (*(bytes([byte]) for byte in range(256)), b"<end>")
+    special_token_ids = (END,)
+
+    def __call__(self, text: bytes | str) -> list[int]:
+        return list(text if isinstance(text, bytes) else text.encode())
+
+
+BYTES = LLTokenizer(TokenizerWrapper(_Bytes()))
+
+
+class _Place(NamedTuple):
+    """Where a JSON text stands: inside a string or not, and there perhaps after a backslash."""
+
+    inside: bool = False
+    escaped: bool = False
+
+    def after(self, text: bytes) -> "_Place":
+        inside, escaped = self
+        for byte in text:
+            if byte == QUOTE and not escaped:
+                inside = not inside
+            escaped = inside and byte == BACKSLASH and not escaped
+        return _Place(inside, escaped)
+
+
+class Closing:
+    """What completes the beginnings of one answer."""
+
+    def __init__(self, grammar: Grammar) -> None:
+        self._json = grammar.is_json
+        examples = [shortest_match(pattern) for pattern in grammar.patterns]
+        self._examples = [(json.dumps(one)[1:-1] if self._json else one).encode() for one in examples]
+        self._matcher = LLMatcher(BYTES, grammar.source, log_level=0)
+        self._text = b""
+        self._last = b""
+        self._found: dict[int, bytes] = {}  # steps that were searched for, by what was allowed there
+
+    def after(self, text: str) -> str | None:
+        """A short text that completes this beginning of an answer; None if there is none, or none was found."""
+        if not self._seek(text.encode()):
+            return None
+        found = self._rest_of_last()
+        if found is None:
+            found = self._way_to_end()
+        if found is None:
+            return None
+        self._last = found
+        return found.decode()
+
+    def _seek(self, text: bytes) -> bool:
+        """Have the matcher stand after the text; whether the grammar lets it."""
+        shared = next((i for i, (one, other) in enumerate(zip(self._text, text, strict=False)) if one != other), None)
+        shared = min(len(self._text), len(text)) if shared is None else shared
+        self._matcher.rollback(len(self._text) - shared)
+        taken = self._matcher.try_consume_tokens(list(text[shared:]))
+        self._text = text[: shared + taken]
+        return self._text == text
+
+    def _rest_of_last(self) -> bytes | None:
+        """The end of the last closing, if it is one still."""
+        for start in range(len(self._last), -1, -1):
+            end = self._last[start:]
+            taken = self._matcher.try_consume_tokens(list(end))
+            complete = taken == len(end) and self._matcher.is_accepting()
+            self._matcher.rollback(taken)
+            if complete:
+                return end
+        return None
+
+    def _way_to_end(self) -> bytes | None:
+        """From here to the end, closing what is open."""
+        way, place = b"", _Place().after(self._text)
+        while not self._matcher.is_accepting() and len(way) < LONGEST:
+            step = self._matcher.compute_ff_bytes() or self._step(place)
+            if not step:
+                break
+            self._matcher.consume_tokens(list(step))
+            way, place = way + step, place.after(step)
+        complete = self._matcher.is_accepting()
+        self._matcher.rollback(len(way))
+        return way if complete else None
+
+    def _step(self, place: _Place) -> bytes:
+        """Bytes that bring the end nearer; none if they were not found."""
+        if self._json:
+            allowed = self._allowed()
+            closers = [QUOTE] if place.inside else SOONEST
+            best = next((bytes([byte]) for byte in closers if byte in allowed), b"")
+            if best and (not best.isdigit() or self._closes_after(best, place)):
+                return best
+        mask = self._mask()
+        if (known := self._found.get(mask)) and self._closes_after(known, place):
+            return known
+        self._found[mask] = (
+            self._end_of_example(place)
+            or self._search(place, DEPTHS[0])
+            or self._repeat(place)
+            or self._search(place, DEPTHS[1])
+        )
+        return self._found[mask]
+
+    def _closes_after(self, text: bytes, place: _Place) -> bool:
+        taken = self._matcher.try_consume_tokens(list(text))
+        closes = taken == len(text) and self._closes(place.after(text))
+        self._matcher.rollback(taken)
+        return closes
+
+    def _closes(self, place: _Place) -> bool:
+        """Whether what is open can be closed here."""
+        if place.inside:
+            return not place.escaped and QUOTE in self._allowed()
+        return self._matcher.is_accepting() or (self._json and any(byte in CLOSERS for byte in self._allowed()))
+
+    def _end_of_example(self, place: _Place) -> bytes:
+        """What of an example of a pattern leads from here to where something can be closed."""
+        ends = sorted((example[start:] for example in self._examples for start in range(len(example))), key=len)
+        return next((end for end in ends if self._closes_after(end, place)), b"")
+
+    def _search(self, place: _Place, depth: int) -> bytes:
+        """A short way to where something can be closed; none if a beam of ways does not find it."""
+        beam = [b""]
+        for _ in range(depth):
+            alike: dict[int, list[bytes]] = {}  # ways by what may come after them
+            for way in beam:
+                self._matcher.consume_tokens(list(way))
+                for byte in self._allowed():
+                    longer = way + bytes([byte])
+                    self._matcher.consume_token(byte)
+                    closes, mask = self._closes(place.after(longer)), self._mask()
+                    self._matcher.rollback(1)
+                    if closes:
+                        self._matcher.rollback(len(way))
+                        return longer
+                    if len(kind := alike.setdefault(mask, [])) < BEAM // 2:
+                        kind.append(longer)
+                self._matcher.rollback(len(way))
+            beam = [way for one_of_each in zip_longest(*alike.values()) for way in one_of_each if way][:BEAM]
+        return b""
+
+    def _repeat(self, place: _Place) -> bytes:
+        """One byte, again and again, to where something can be closed: the way through a string that must be long."""
+        allowed = self._allowed()
+        byte = next((byte for byte in (*REPEATED, *allowed) if byte in allowed), None)
+        taken = 0
+        while byte is not None and taken < LONGEST and self._matcher.try_consume_tokens([byte]):
+            taken += 1
+            if self._closes(place):
+                self._matcher.rollback(taken)
+                return bytes([byte]) * taken
+        self._matcher.rollback(taken)
+        return b""
+
+    def _mask(self) -> int:
+        return int.from_bytes(self._matcher.compute_bitmask(), "little")
+
+    def _allowed(self) -> list[int]:
+        mask = self._mask()
+        return [byte for byte in range(END) if mask >> byte & 1]

@@ -1,0 +1,51 @@
+"""What the models are told beside the conversation, as text in the system turn: tools, and what the answer shall be."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nudging.models.base import Message
+
+TOOLS = """\
+# Tools
+
+You may call one or more functions to assist with the user query.
+
+You are provided with function signatures within <tools></tools> XML tags:
+<tools>
+{tools}
+</tools>
+
+For each function call, return a json object with function name and arguments within <tool_call></tool_call> XML tags:
+<tool_call>
+{{"name": <function-name>, "arguments": <args-json-object>}}
+</tool_call>"""
+"""For models whose chat template has no place for tools, and for base models: what Hermes and Qwen are trained on."""
+
+SCHEMA = "Answer with JSON that follows this schema:\n{schema}"
+
+
+def with_tools(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> list[Message]:
+    """The conversation as plain turns of system, user and assistant, for models that know of no tools."""
+    turns = [_plain(message) for message in messages]
+    return _in_system_turn(turns, TOOLS.format(tools="\n".join(map(json.dumps, tools)))) if tools else turns
+
+
+def with_schema(messages: Sequence[Message], schema: Mapping[str, Any]) -> list[Message]:
+    """The conversation with the schema that the answer will follow."""
+    return _in_system_turn(messages, SCHEMA.format(schema=json.dumps(schema, ensure_ascii=False)))
+
+
+def _in_system_turn(messages: Sequence[Message], text: str) -> list[Message]:
+    first, *rest = messages
+    if first["role"] != "system":
+        return [{"role": "system", "content": text}, *messages]
+    return [{**first, "content": f"{first['content']}\n\n{text}"}, *rest]
+
+
+def _plain(message: Message) -> Message:
+    content = message["content"]
+    if message["role"] == "tool":
+        return {"role": "user", "content": f"<tool_response>\n{content}\n</tool_response>"}
+    calls = [f"<tool_call>\n{json.dumps(call['function'])}\n</tool_call>" for call in message.get("tool_calls") or ()]
+    return {"role": message["role"], "content": "\n".join([*([content] if content else []), *calls])}

@@ -1,0 +1,336 @@
+"""Where a pair disagrees: how it is counted, what is suggested, and the command, with whatever it may be given."""
+
+import errno
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from naive import NaiveModel
+from nudging import Nudger, ScriptedModel, SettingsError, UnsupportedModelError, cli
+from nudging.cli import app
+from nudging.evaluation.disagreement import (
+    Analysis,
+    Exemplar,
+    Position,
+    Reading,
+    compared,
+    read_answers,
+    read_exemplars,
+)
+from nudging.models.local.model import LocalModel, LocalSession
+from nudging.rule import Step
+from typer.testing import CliRunner
+
+ANSWER = "the sky is blue and 🙂 so we go there"
+
+
+def position(probability: float, agree: bool, at: int = 0) -> Position:
+    return Position(at, " a", " b", probability, agree)
+
+
+def analysis(*positions: Position, answer: str = "so") -> Analysis:
+    return Analysis("base", "nudging", (Reading("why", answer, positions),))
+
+
+# what the models say along a text
+
+
+@pytest.mark.parametrize("answer", [ANSWER, "", "x", "so " * 60])
+def test_forced_steps_are_the_models_own_token_by_token(tiny_base: Path, tiny_nudging: Path, answer: str) -> None:
+    """Against a pass over the whole prefix for every token. The long answer is fed in several parts."""
+    for folder, bos in ((tiny_base, True), (tiny_nudging, False)):
+        session, naive = LocalModel(folder).session("why?\n", role="base"), NaiveModel(str(folder), bos)
+        whole = naive.tokenizer.encode("why?\n" + answer, add_special_tokens=bos)
+        start = len(naive.tokenizer.encode("why?\n", add_special_tokens=bos))
+        expected = []
+        for number in range(start, len(whole)):
+            before = naive._decode(whole[:number])
+            if before.endswith("\ufffd"):
+                continue  # inside of the emoji
+            with torch.no_grad():
+                probabilities = naive.weights(torch.tensor([whole[:number]])).logits[0, -1].softmax(-1)
+            top = int(probabilities.argmax())
+            after = naive._decode([*whole[:number], top])
+            text = "" if after.endswith("\ufffd") else after[len(before) :]
+            expected.append((len(before) - len("why?\n"), text, float(probabilities[top]), top in naive.ends))
+        forced = session.forced(answer)
+        assert [(at, step.text, step.end) for at, step in forced] == [(at, text, end) for at, text, _, end in expected]
+        assert [step.probability for _, step in forced] == pytest.approx([one[2] for one in expected], abs=1e-5)
+
+
+def test_an_answer_is_fed_once_not_a_token_a_pass(tiny_base: Path) -> None:
+    session = LocalModel(tiny_base).session("why?\n", role="base")
+    steps = session.forced(ANSWER)
+    assert len(steps) > 15
+    assert session.usage().forward_passes == 1
+
+
+def test_what_a_model_wrote_itself_it_agrees_with(demo: Nudger) -> None:
+    prompt = demo.prompts("Why is the sky blue?").nudging
+    session = demo.nudging_model.session(prompt, role="nudging")
+    assert isinstance(session, LocalSession)
+    answer = "".join(step.text for step in session.steps("", 30))
+    steps = session.forced(answer)
+    assert len(steps) > 20
+    assert all(answer[at:].startswith(step.text) for at, step in steps)
+
+
+# what counts as agreement
+
+
+@pytest.mark.parametrize(
+    ("base", "nudging", "agree"),
+    [
+        (" blue", " blue", True),
+        (" bl", " blue", True),  # the base model's token begins the aligned word
+        (" blueish", " blue", False),  # the answer goes on otherwise
+        (" blue sky", " blue", True),  # the answer does go on so
+        (" blu", " bl", True),
+        (" green", " blue", False),
+        ("", " blue", False),  # the base model would end
+        (" red", " re", True),  # of what the aligned model would write instead, no more than this token is known
+        (" re", " red", True),
+        (" blue", " re", False),  # and the answer, which it would not write, does not count
+    ],
+)
+def test_models_agree_where_what_they_would_write_begins_alike(base: str, nudging: str, agree: bool) -> None:
+    positions = compared("so blue sky", [(2, Step(base, 0.5, not base))], [(2, Step(nudging, 0.5))])
+    assert [one.agree for one in positions] == [agree]
+
+
+def test_only_places_where_tokens_of_both_begin_are_compared() -> None:
+    base = [(0, Step("so", 0.5)), (2, Step(" a", 0.5)), (5, Step("b", 0.5)), (7, Step("", 0.5))]
+    nudging = [(0, Step("so", 0.5)), (3, Step("a", 0.5)), (5, Step("b", 0.5)), (7, Step("c", 0.5))]
+    assert [one.at for one in compared("so a b c", base, nudging)] == [0, 5]  # 7: half a character
+
+
+# what is counted, and what is suggested
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans())))
+def test_every_position_is_in_the_bin_of_its_probability(drawn: list[tuple[float, bool]]) -> None:
+    bins = analysis(*(position(*one) for one in drawn)).bins
+    for index, one in enumerate(bins):
+        within = [
+            agree
+            for probability, agree in drawn
+            if one.low <= probability < one.high or (index == 9 and probability == 1)
+        ]
+        assert (one.positions, one.disagreements) == (len(within), within.count(False))
+        assert one.interval[0] <= one.rate <= one.interval[1]
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1))
+def test_the_suggestion_misjudges_no_more_than_any_other_threshold(drawn: list[tuple[float, bool]]) -> None:
+    whole = analysis(*(position(*one) for one in drawn))
+    suggested = whole.suggestion.value
+    errors = {
+        one.value: sum((probability < one.value) == agree for probability, agree in drawn) for one in whole.thresholds
+    }
+    assert errors[suggested] == min(errors.values())
+    assert suggested == min(value for value, count in errors.items() if count == errors[suggested])
+
+
+def test_a_clean_pair_gets_the_threshold_that_parts_it() -> None:
+    whole = analysis(*(position(p / 100, agree=p >= 30) for p in range(100)))
+    assert whole.suggestion.value == 0.3
+    assert whole.suggestion.misjudged == 0
+    assert whole.suggestion.caught == 1
+
+
+def test_a_pair_that_never_disagrees_needs_no_nudging() -> None:
+    assert analysis(position(0.1, True), position(0.9, True)).suggestion.value == 0
+
+
+def test_the_expected_nudge_ratio_follows_the_rule() -> None:
+    answer = "Sure it is so blue"
+    sure, unsure = 0.9, 0.1
+    positions = (
+        position(sure, False, 0),  # "Sure": the nudging model begins, however sure the base model is
+        position(unsure, False, 4),  # " it": no handover
+        position(unsure, True, 7),  # " is": a handover, as the models agree
+        position(unsure, True, 10),  # " so": not sure, and the base model has the pen: a word of the nudging model's
+        position(sure, True, 13),  # " blue": a handover
+    )
+    assert analysis(*positions, answer=answer).threshold(0.4).nudge_ratio == pytest.approx(3 / 5)
+
+
+def test_inside_of_a_word_nobody_takes_over() -> None:
+    positions = (position(0.9, True, 0), position(0.9, True, 2), position(0.9, True, 4))
+    assert analysis(*positions, answer="abcd ef").threshold(0.4).nudge_ratio == pytest.approx(2 / 3)
+
+
+def test_nudging_words_are_whole_words_of_unsure_disagreements() -> None:
+    positions = (position(0.1, False, 0), position(0.1, False, 2), position(0.9, False, 4), position(0.1, True, 7))
+    counted = analysis(*positions, answer="Sure it\nis so").nudging_words(0.4)
+    assert counted == {"Sure": 1}
+    assert analysis(position(0.1, False, 7), answer="Sure it\nis so").nudging_words(0.4) == {"\nis": 1}
+
+
+# two models at work
+
+
+def test_the_nudging_model_writes_the_answers_that_are_not_given(tiny: Nudger) -> None:
+    own, given_one = read_answers(tiny, [Exemplar("why"), Exemplar("why", "the sky is blue")], max_tokens=12)
+    session = tiny.nudging_model.session(tiny.prompts("why").nudging, role="nudging")
+    assert own.answer == "".join(step.text for step in session.steps("", 12))
+    assert given_one.answer == "the sky is blue"
+
+
+def test_a_pair_of_twins_never_disagrees(tiny_nudging: Path) -> None:
+    """One model, one prompt: nothing is left to disagree about."""
+    twins = Nudger(tiny_nudging, tiny_nudging, base_template="<|user|>{{ messages[0].content }}\n<|assistant|>")
+    (reading,) = read_answers(twins, [Exemplar("why")], max_tokens=40)
+    assert reading.positions
+    assert all(one.agree for one in reading.positions)
+
+
+def test_models_that_cannot_be_read_along_a_text_are_refused(tiny_nudging: Path) -> None:
+    with pytest.raises(UnsupportedModelError, match="base_model='scripted' is a ScriptedModel, and the analysis"):
+        list(read_answers(Nudger(ScriptedModel("so"), tiny_nudging), [Exemplar("why")]))
+
+
+def test_on_the_demo_pair_disagreement_falls_as_the_base_model_grows_sure(demo: Nudger) -> None:
+    """The finding of the paper, on what the pair is shipped with."""
+    answer = "The capital of France is Paris. It is known for the Eiffel Tower, which was built in 1889."
+    readings = tuple(read_answers(demo, [Exemplar("What is the capital of France?", answer)]))
+    whole = Analysis("base", "nudging", readings)
+    unsure = [one.agree for one in whole.positions if one.probability < 0.4]
+    sure = [one.agree for one in whole.positions if one.probability > 0.8]
+    assert unsure.count(False) / len(unsure) > 0.5
+    assert sure.count(False) / len(sure) < 0.2
+
+
+# the command
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "_hush_transformers", lambda: None)
+
+
+def run(*arguments: object) -> "object":
+    return CliRunner().invoke(app, ["analyze", *map(str, arguments)])
+
+
+def test_analyze_writes_numbers_and_a_picture(tiny_base: Path, tiny_nudging: Path, tmp_path: Path) -> None:
+    file = tmp_path / "questions.jsonl"
+    file.write_text('{"question": "why"}\n\n{"question": "how", "response": "so we go", "answer": "ignored"}\n')
+    pair = ("--base-model", tiny_base, "--nudging-model", tiny_nudging)
+    result = run(*pair, "--questions", file, "--out", tmp_path / "out", "--max-tokens", 20)
+    assert result.exit_code == 0
+    assert "suggested threshold" in result.stdout
+    written = json.loads((tmp_path / "out" / "analysis.json").read_text())
+    assert written["answers"] == 2
+    assert written["positions"] == sum(one["positions"] for one in written["bins"])
+    assert written["readings"][1]["answer"] == "so we go"
+    assert (tmp_path / "out" / "analysis.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot read the questions"),
+        ("", "has no questions in it"),
+        ("\n \n", "has no questions in it"),
+        ('{"question": "why"}\n{"question": ', ":2 is not JSON: Expecting value at column 14"),
+        ('{"question": "why"}\n{"query": "why"}', ":2 has no 'question'"),
+        ('["why"]', ":1 has no 'question'"),
+        ('{"question": 7}', ":1 has the question 7, which is not a text"),
+        ('{"question": " "}', ":1 has the question ' ', which is not a text"),
+        ('{"question": "why", "response": ["so"]}', ":1 has the response"),
+        (b"\xff\xfe", "is not UTF-8 (at byte 0)"),
+    ],
+)
+def test_a_bad_file_is_told_by_name_and_line_before_a_model_is_touched(
+    tmp_path: Path, content: str | bytes | None, message: str
+) -> None:
+    file = tmp_path / "questions.jsonl"
+    if content is not None:
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    result = run("--questions", file, "--base-model", "/nowhere", "--nudging-model", "/nowhere")
+    assert result.exit_code == 2
+    assert message in re.sub(r"\s+", " ", result.stderr)
+    assert "Traceback" not in result.output
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before_a_model_is_touched(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    result = run("--out", tmp_path / "file" / "out", "--base-model", "/nowhere", "--nudging-model", "/nowhere")
+    assert result.exit_code == 2
+    assert "cannot write to" in re.sub(r"\s+", " ", result.stderr)
+
+
+def test_without_matplotlib_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    result = run("--out", tmp_path, "--base-model", "/nowhere", "--nudging-model", "/nowhere")
+    assert result.exit_code == 1
+    assert "pip install 'nudging[eval]'" in re.sub(r"\s+", " ", result.stderr)
+
+
+def test_what_was_read_before_an_error_is_kept(tiny_base: Path, tiny_nudging: Path, tmp_path: Path) -> None:
+    file = tmp_path / "questions.jsonl"
+    file.write_text(json.dumps({"question": "why"}) + "\n" + json.dumps({"question": "why " * 900}))
+    pair = ("--base-model", tiny_base, "--nudging-model", tiny_nudging)
+    result = run(*pair, "--questions", file, "--out", tmp_path, "--max-tokens", 8)
+    assert result.exit_code == 1
+    assert "a context of 512" in re.sub(r"\s+", " ", result.stderr)
+    assert json.loads((tmp_path / "analysis.json").read_text())["answers"] == 1
+
+
+def test_on_a_full_disk_the_numbers_are_shown_at_least(
+    tiny_base: Path, tiny_nudging: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: object, **options: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    file = tmp_path / "questions.jsonl"
+    file.write_text('{"question": "why"}')
+    monkeypatch.setattr(Path, "write_text", full)
+    pair = ("--base-model", tiny_base, "--nudging-model", tiny_nudging)
+    result = run(*pair, "--questions", file, "--out", tmp_path, "--max-tokens", 8)
+    assert result.exit_code == 2
+    assert "No space left on device" in re.sub(r"\s+", " ", result.stderr)
+    assert "suggested threshold" in result.stdout
+
+
+def test_ctrl_c_keeps_what_was_read(tiny_base: Path, tiny_nudging: Path, tmp_path: Path) -> None:
+    file = tmp_path / "questions.jsonl"
+    file.write_text(json.dumps({"question": "why"}) + "\n" + (json.dumps({"question": "how"}) + "\n") * 5000)
+    code = (
+        "import nudging.evaluation.disagreement as a, pathlib\n"
+        "of = a.compared\n"
+        f"a.compared = lambda *given: (pathlib.Path({str(tmp_path / 'begun')!r}).touch(), of(*given))[1]\n"
+        "from nudging.cli import app; app()"
+    )
+    pair = ("--base-model", tiny_base, "--nudging-model", tiny_nudging)
+    command = [sys.executable, "-c", code, "analyze", *map(str, pair), "--questions", str(file)]
+    process = subprocess.Popen(  # noqa: S603
+        [*command, "--out", str(tmp_path), "--max-tokens", "4"], stderr=subprocess.PIPE, env=os.environ, text=True
+    )
+    deadline = time.monotonic() + 100
+    while not (tmp_path / "begun").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in stderr
+    assert 0 < json.loads((tmp_path / "analysis.json").read_text())["answers"] < 5001
+
+
+def test_a_limit_takes_the_first_questions(tmp_path: Path) -> None:
+    file = tmp_path / "questions.jsonl"
+    file.write_text("".join(json.dumps({"question": f"why {number}"}) + "\n" for number in range(5)))
+    assert [one.question for one in read_exemplars(file, 2)] == ["why 0", "why 1"]
+    with pytest.raises(SettingsError):
+        read_exemplars(tmp_path)
