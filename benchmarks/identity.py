@@ -55,7 +55,7 @@ def continued(model: Model, prompt: str, limit: int) -> tuple[str, str]:
     """What the model writes by itself, and what it writes when it is told of that."""
 
     def text(hint: Hint | None) -> str:
-        session = model.session(prompt, role="base")
+        session = model.session(prompt, author="base")
         written = "".join(step.text for step in session.steps("", limit, hint))
         session.close()
         return written

@@ -87,7 +87,7 @@ async def at_once(nudger: Nudger, sizes: list[int], answers: int) -> Table:
 def decoded(nudger: Nudger) -> list[float]:
     """Tokens that each server says it has decoded so far; vLLM's metrics."""
     models: Any = (nudger.base_model, nudger.nudging_model)
-    texts = [httpx.get(f"{model.server.url.removesuffix('/v1')}/metrics").text for model in models]
+    texts = [httpx.get(f"{model.client.url.removesuffix('/v1')}/metrics").text for model in models]
     pattern = re.compile(r"^vllm:generation_tokens_total{.*} (\S+)$", re.MULTILINE)
     return [sum(map(float, pattern.findall(text))) for text in texts]
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from nudging import Nudger
 from nudging.evaluation import intervals
-from nudging.models.local.cpu_weights import pack
+from nudging.models.local.cpu_weights import pack_weights
 from nudging.models.local.model import LocalModel
 from shapes import Pass
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -115,7 +115,7 @@ class Benchmark:
         self.plain = Nudger(self.nudger.base_model, self.nudger.nudging_model, max_tokens=max_tokens, hints=False)
         kind = getattr(torch, dtype)
         self.base, self.nudging = Alone(base, kind, device), Alone(nudging, kind, device)
-        weights = LocalModel._load_weights(cast("LocalModel", self.nudger.base_model))  # the pair's own, to save memory
+        weights = cast("LocalModel", self.nudger.base_model).weights.load()  # the pair's own, to save memory
         self.packed = Alone(base, kind, device, weights) if device == "cpu" else None
 
     @property
@@ -203,7 +203,7 @@ def peak_memory(system: str, base: str, nudging: str, dtype: str, device: str) -
     else:
         alone = Alone(base, kind, device)
         if system == "base alone, packed":
-            pack(alone.weights)
+            pack_weights(alone.weights)
         alone.write(prompt, 32, special_tokens=True)
     if device != "cpu":
         return torch.cuda.max_memory_allocated() / 1e9

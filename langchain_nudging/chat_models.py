@@ -122,7 +122,7 @@ class ChatNudging(Identified, BaseChatModel):
 
     def get_token_ids(self, text: str) -> list[int]:
         """The base model's tokens of a text, without special ones."""
-        return self.nudger.base_model.encode(text, special_tokens=False)
+        return self.nudger.base_model.tokenizer.encode(text, special_tokens=False)
 
     def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[Any] | None = None) -> int:
         """Length of the base prompt that these messages and tools make: what `usage_metadata` has as `input_tokens`."""
@@ -163,7 +163,7 @@ class ChatNudging(Identified, BaseChatModel):
         nudger, chunks = self._nudger_for(options), Chunks()
         with nudger.stream(conversation(messages), stop=stop, **options) as stream:
             for piece in stream:
-                chunk = ChatGenerationChunk(message=chunks.of_piece(piece, stream.begun))
+                chunk = ChatGenerationChunk(message=chunks.of_piece(piece, stream.partial))
                 if run_manager:
                     run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                 yield chunk
@@ -183,7 +183,7 @@ class ChatNudging(Identified, BaseChatModel):
         nudger, chunks = self._nudger_for(options), Chunks()
         async with nudger.astream(conversation(messages), stop=stop, **options) as stream:
             async for piece in stream:
-                chunk = ChatGenerationChunk(message=chunks.of_piece(piece, stream.begun))
+                chunk = ChatGenerationChunk(message=chunks.of_piece(piece, stream.partial))
                 if run_manager:
                     await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                 yield chunk

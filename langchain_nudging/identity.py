@@ -11,6 +11,11 @@ class Identified(NudgerConfig):
     """To be inherited before one of LangChain's model classes."""
 
     @property
+    def nudger(self) -> Nudger:
+        """The engine with the fields as they are now. It is light: models are shared by name."""
+        return Nudger.from_config(self)
+
+    @property
     def _identifying_params(self) -> dict[str, Any]:
         """The key of the cache: all that shapes an answer."""
         return dict(self.nudger.identity)

@@ -29,7 +29,7 @@ class NudgingLLM(Identified, BaseLLM):
 
     def get_token_ids(self, text: str) -> list[int]:
         """The base model's tokens of a text, without special ones."""
-        return self.nudger.base_model.encode(text, special_tokens=False)
+        return self.nudger.base_model.tokenizer.encode(text, special_tokens=False)
 
     def _generate(
         self,

@@ -16,7 +16,8 @@ from langchain_core.messages import (
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.utils.json import parse_partial_json
 from nudging import Answer, Message, Piece, PromptError
-from nudging.tools.parsing import Begun, CallPart, Shown, new_call_id
+from nudging.tools.calls import new_call_id
+from nudging.tools.streaming import DeltaTracker, PartialAnswer, ToolCallDelta
 
 from langchain_nudging.metadata import answer_metadata, pieces_metadata
 
@@ -79,28 +80,28 @@ class Chunks:
     """An answer in chunks, one for each piece and a last one. Text that a tool call may begin in is held back."""
 
     def __init__(self) -> None:
-        self._shown = Shown()
+        self._deltas = DeltaTracker()
 
-    def of_piece(self, piece: Piece, begun: Begun) -> AIMessageChunk:
+    def of_piece(self, piece: Piece, partial: PartialAnswer) -> AIMessageChunk:
         """What this piece adds to what has begun."""
         return AIMessageChunk(
-            content=self._shown.content(begun.content),
-            tool_call_chunks=[_call_chunk(part) for part in self._shown.parts(begun.tool_calls)],
+            content=self._deltas.content(partial.content),
+            tool_call_chunks=[_call_chunk(part) for part in self._deltas.parts(partial.tool_calls)],
             response_metadata=pieces_metadata([piece]),
         )
 
     def last(self, answer: Answer, model_names: tuple[str, str]) -> AIMessageChunk:
         """What is left, and what is known of the answer as a whole."""
         return AIMessageChunk(
-            content=self._shown.content(answer.content),
-            tool_call_chunks=[] if self._shown.calls else list(_whole_calls(answer)),
+            content=self._deltas.content(answer.content),
+            tool_call_chunks=[] if self._deltas.calls else list(_whole_calls(answer)),
             response_metadata=answer_metadata(answer, model_names),
             usage_metadata=_usage(answer),
             chunk_position="last",
         )
 
 
-def _call_chunk(part: CallPart) -> ToolCallChunk:
+def _call_chunk(part: ToolCallDelta) -> ToolCallChunk:
     id_ = new_call_id() if part.name else None
     return ToolCallChunk(name=part.name, args=part.arguments, id=id_, index=part.index, type="tool_call_chunk")
 

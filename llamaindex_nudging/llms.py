@@ -28,6 +28,7 @@ from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import ToolSelection, dispatcher
 from llama_index.core.prompts import BasePromptTemplate
 from llama_index.core.tools import BaseTool
+from nudging import Nudger
 from nudging.config import NudgerConfig
 from nudging.prompting.conversation import Prompt
 from nudging.settings import Stop
@@ -67,6 +68,11 @@ class NudgingLLM(NudgerConfig, FunctionCallingLLM):
         return "NudgingLLM"
 
     @property
+    def nudger(self) -> Nudger:
+        """The engine with the fields as they are now. It is light: models are shared by name."""
+        return Nudger.from_config(self)
+
+    @property
     def metadata(self) -> LLMMetadata:
         return LLMMetadata(
             context_window=self.nudger.context_length,
@@ -79,7 +85,7 @@ class NudgingLLM(NudgerConfig, FunctionCallingLLM):
     @property
     def tokenizer(self) -> Callable[[str], list[int]]:
         """The base model's, for LlamaIndex's counters: `Settings.tokenizer = llm.tokenizer`."""
-        return partial(self.nudger.base_model.encode, special_tokens=False)
+        return partial(self.nudger.base_model.tokenizer.encode, special_tokens=False)
 
     @llm_chat_callback()
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
@@ -240,14 +246,14 @@ class NudgingLLM(NudgerConfig, FunctionCallingLLM):
         responses = Responses()
         with self.nudger.stream(prompt, **_options(options)) as stream:
             for piece in stream:
-                yield responses.of_piece(piece, stream.begun)
+                yield responses.of_piece(piece, stream.partial)
             yield responses.last(stream.answer)
 
     async def _astream(self, prompt: Prompt, options: Mapping[str, Any]) -> AsyncGenerator[ChatResponse, None]:
         responses = Responses()
         async with self.nudger.astream(prompt, **_options(options)) as stream:
             async for piece in stream:
-                yield responses.of_piece(piece, stream.begun)
+                yield responses.of_piece(piece, stream.partial)
             yield responses.last(stream.answer)
 
 

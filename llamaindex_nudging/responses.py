@@ -15,7 +15,8 @@ from llama_index.core.base.llms.types import (
 from llama_index.core.bridge.pydantic import BaseModel, ValidationError
 from llama_index.core.program.utils import FlexibleModel, create_flexible_model
 from nudging import Answer, Piece
-from nudging.tools.parsing import Begun, new_call_id
+from nudging.tools.calls import new_call_id
+from nudging.tools.streaming import PartialAnswer
 from pydantic_core import from_json
 
 from llamaindex_nudging.messages import openai_call
@@ -31,10 +32,10 @@ class Responses:
         self._content = ""
         self._call_ids: list[str] = []
 
-    def of_piece(self, piece: Piece, begun: Begun) -> ChatResponse:
+    def of_piece(self, piece: Piece, partial: PartialAnswer) -> ChatResponse:
         """What has begun with this piece."""
-        calls = [(call.name, so_far(call.arguments)) for call in begun.tool_calls]
-        return self._response(begun.content, calls, {"author": piece.author})
+        calls = [(call.name, so_far(call.arguments)) for call in partial.tool_calls]
+        return self._response(partial.content, calls, {"author": piece.author})
 
     def last(self, answer: Answer) -> ChatResponse:
         """The whole answer, and what is known of it."""

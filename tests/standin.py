@@ -84,10 +84,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(404, {"error": {"message": "Not Found"}})
         elif self.path == "/tokenize":
             if "messages" in body:
-                text = model.render(body["messages"])
-                self._send(200, {"tokens": model.encode(text, special_tokens=False)})
+                text = model.tokenizer.render(body["messages"])
+                self._send(200, {"tokens": model.tokenizer.encode(text, special_tokens=False)})
             else:
-                self._send(200, {"tokens": model.encode(body["prompt"], special_tokens=body["add_special_tokens"])})
+                self._send(
+                    200, {"tokens": model.tokenizer.encode(body["prompt"], special_tokens=body["add_special_tokens"])}
+                )
         elif self.path == "/detokenize":
             self._send(200, {"prompt": model.tokenizer.loaded.decode(body["tokens"])})
         else:
@@ -123,8 +125,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("connection", "close")
         self.end_headers()
         self.close_connection = True
-        role: Any = "base" if body.get("add_special_tokens", True) else "nudging"
-        session = side.model.session(body["prompt"], role=role)
+        author: Any = "base" if body.get("add_special_tokens", True) else "nudging"
+        session = side.model.session(body["prompt"], author=author)
         with suppress(BrokenPipeError, ConnectionResetError):
             for sent, step in enumerate(session.steps("", body["max_tokens"])):
                 if sent == cut_after:

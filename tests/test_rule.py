@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nudging import Piece
-from nudging.rule import Ask, Expect, Fit, Fitted, More, Step, nudge
+from nudging.rule import Ask, Fit, More, Prefetch, nudge
+from nudging.step import FittedText, Step
 
 Lines = Mapping[str, Sequence[Step]]
 """What a model says after each text that it may be asked about."""
@@ -60,10 +61,10 @@ def play(
                 reply = next(steps, None)
             case More():
                 reply = next(steps, None)
-            case Expect(text):
+            case Prefetch(text):
                 expected.append(text)
             case Fit(text, limit):
-                reply = Fitted(text[:limit], len(text[:limit]))
+                reply = FittedText(text[:limit], len(text[:limit]))
 
 
 def say(*tokens: str, p: float = 0.9, end: bool = False) -> list[Step]:

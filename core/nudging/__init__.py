@@ -21,14 +21,16 @@ from nudging.errors import (
     SettingsError,
     UnsupportedModelError,
 )
-from nudging.models import Message, Model, ScriptedModel, load_model, unload_models
+from nudging.models import load_model, unload_models
+from nudging.models.base import Model
+from nudging.models.scripted import ScriptedModel
 from nudging.nudger import Nudger
-from nudging.prompting.conversation import Prompts
+from nudging.prompting.conversation import Message, Prompts
 from nudging.request import Options
-from nudging.rule import Step
 from nudging.settings import Settings
+from nudging.step import Step
 from nudging.stream import AnswerStream, AsyncAnswerStream
-from nudging.tools.parsing import InvalidToolCall, ToolCall
+from nudging.tools.calls import InvalidToolCall, ToolCall
 
 __version__ = "0.1.0"
 

@@ -1,28 +1,30 @@
-"""What comes back: pieces of text, who wrote each, why the answer ended, and what it cost."""
+"""An answer: its pieces and their authors, the reason why it ended, and its usage."""
 
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from nudging.display import as_html, as_rich
-from nudging.tools.parsing import InvalidToolCall, Reading, ToolCall
+from nudging.tools.calls import InvalidToolCall, ParsedAnswer, ToolCall
 
 if TYPE_CHECKING:
     from rich.text import Text
 
 Author: TypeAlias = Literal["base", "nudging"]
+"""One of the two models of a pair."""
+
 FinishReason: TypeAlias = Literal["stop", "length", "loop"]
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Settled text with one author.
+    """Final text with one author.
 
     Args:
-        text: Never empty, always whole characters.
+        text: The text, in whole characters, never empty.
         author: The model that wrote it.
         tokens: Its length in base-model tokens.
-        round: The round of the rule that brought it, from 0. A round is some nudging words and the base run after them.
+        round: The number of the rule's round, from 0. A round is some nudging words and the base run after them.
     """
 
     text: str
@@ -33,14 +35,14 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class ModelUsage:
-    """What one model did for one answer.
+    """The work of one model for one answer.
 
     Args:
         prompt_tokens: Length of its prompt, in its own tokens.
-        forward_passes: Forward passes, prefill included.
-        tokens_fed: Tokens that went through those passes. What was found in the KV cache is not among them. What a
-            server found there is not known: of its passes one token each is counted.
-        requests: To a server.
+        forward_passes: Number of forward passes, prefill included.
+        tokens_fed: Number of tokens in those passes, without tokens that the KV cache already held. For a model on a
+            server one token is counted per pass, because the server's cache is unknown.
+        requests: Number of requests to a server.
     """
 
     prompt_tokens: int = 0
@@ -51,13 +53,13 @@ class ModelUsage:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What an answer cost.
+    """The token counts of an answer.
 
     Args:
         prompt_tokens: Length of the base prompt, in base-model tokens.
         completion_tokens: Length of the answer, in base-model tokens: the sum over its pieces.
-        base: What the base model did.
-        nudging: What the nudging model did.
+        base: The work of the base model.
+        nudging: The work of the nudging model.
     """
 
     prompt_tokens: int
@@ -72,11 +74,12 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """What the base model thinks of one token of an answer.
+    """The log-probability of one token of an answer, by the base model.
 
     Args:
-        token: Its text. Empty where it leaves a character unfinished; the token that finishes it has all of it.
-        logprob: Natural logarithm of its probability after prompt and answer so far, before temperature and grammar.
+        token: The token's text. Empty if it leaves a character unfinished; the token that finishes it has all of it.
+        logprob: Natural logarithm of its probability after the prompt and the answer so far, before temperature and
+            grammar.
     """
 
     token: str
@@ -88,18 +91,18 @@ class Answer:
     """A nudged answer.
 
     Args:
-        pieces: What `Nudger.stream` yields, in order.
-        finish_reason: "stop" (the nudging model ended its turn, or a stop string came), "length" (`max_tokens`, or the
-            end of a context), "loop" (the same nudging words four rounds running), or None while it is being written.
-        usage: What it cost so far.
-        reading: Its content and the tool calls in it, if tools were given.
-        logprobs: Of the answer's base-model tokens, if they were asked for and it is complete.
+        pieces: The pieces that `Nudger.stream` yields, in order.
+        finish_reason: "stop" (the nudging model ended its turn, or a stop string came), "length" (`max_tokens` or a
+            context is full), "loop" (the same nudging words in four rounds in a row), or None if it is unfinished.
+        usage: The token counts so far.
+        parsed: The answer split into content and tool calls, if there were tools.
+        logprobs: The log-probabilities of its base-model tokens, if they were requested and it is complete.
     """
 
     pieces: tuple[Piece, ...]
     finish_reason: FinishReason | None
     usage: Usage
-    reading: Reading | None = None
+    parsed: ParsedAnswer | None = None
     logprobs: tuple[TokenLogprob, ...] | None = None
 
     @property
@@ -108,45 +111,45 @@ class Answer:
 
     @property
     def content(self) -> str:
-        """The text without the tool calls in it."""
-        return self.reading.content if self.reading else self.text
+        """The text without the tool calls."""
+        return self.parsed.content if self.parsed else self.text
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
-        """The calls of tools that were given."""
-        return self.reading.tool_calls if self.reading else ()
+        """The well-formed tool calls, in order."""
+        return self.parsed.tool_calls if self.parsed else ()
 
     @property
     def invalid_tool_calls(self) -> tuple[InvalidToolCall, ...]:
-        """What was meant as a call and is none."""
-        return self.reading.invalid_tool_calls if self.reading else ()
+        """The malformed tool calls, in order."""
+        return self.parsed.invalid_tool_calls if self.parsed else ()
 
     @property
     def nudge_ratio(self) -> float:
-        """Share of the answer's tokens that the nudging model wrote, in [0, 1]."""
+        """The share of the answer's tokens that the nudging model wrote, in [0, 1]."""
         tokens = sum(piece.tokens for piece in self.pieces)
         nudged = sum(piece.tokens for piece in self.pieces if piece.author == "nudging")
         return nudged / tokens if tokens else 0.0
 
     @property
     def nudging_words(self) -> list[str]:
-        """What the nudging model wrote, round by round."""
+        """The nudging model's words, one string per round."""
         words = [piece for piece in self.pieces if piece.author == "nudging"]
         return ["".join(piece.text for piece in group) for _, group in groupby(words, key=lambda piece: piece.round)]
 
     @property
     def rounds(self) -> list[str]:
-        """The answer's text, round by round: nudging words and the base run after them."""
+        """The answer's text, one string per round: the nudging words and the base run after them."""
         return ["".join(piece.text for piece in group) for _, group in groupby(self.pieces, key=lambda p: p.round)]
 
     def to_dict(self) -> dict[str, Any]:
-        """The answer as plain data, for JSON."""
+        """Return the answer as plain data, for JSON."""
         return {
             "text": self.text,
             "finish_reason": self.finish_reason,
             "nudge_ratio": self.nudge_ratio,
             "nudging_words": self.nudging_words,
-            **({"tool_calls": [asdict(call) for call in self.tool_calls]} if self.reading else {}),
+            **({"tool_calls": [asdict(call) for call in self.tool_calls]} if self.parsed else {}),
             **({"logprobs": [asdict(token) for token in self.logprobs]} if self.logprobs is not None else {}),
             "pieces": [asdict(piece) for piece in self.pieces],
             "usage": asdict(self.usage) | {"total_tokens": self.usage.total_tokens},
@@ -157,12 +160,12 @@ class Answer:
 
     @property
     def summary(self) -> str:
-        """Length, share nudged, and why it ended, in a line."""
+        """Length, nudge ratio and finish reason in one line."""
         ended = f" · {self.finish_reason}" if self.finish_reason else ""
         return f"{self.usage.completion_tokens} tokens · {self.nudge_ratio:.0%} nudged{ended}"
 
     def _by_author(self) -> list[tuple[str, str]]:
-        """Authors and what they wrote, neighbouring pieces of one author put together."""
+        """Return (author, text) pairs, with neighbouring pieces of one author merged."""
         runs = groupby(self.pieces, key=lambda piece: piece.author)
         return [(author, "".join(piece.text for piece in run)) for author, run in runs]
 

@@ -1,56 +1,127 @@
-"""The engine's arguments as pydantic fields: what the wrappers of chain libraries inherit."""
+"""All arguments of a `Nudger` as pydantic fields. The LangChain and LlamaIndex classes inherit them."""
 
+from collections.abc import Callable
+from inspect import Signature, signature
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_serializer
+from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
-from nudging.models import Model
-from nudging.nudger import Nudger
-from nudging.settings import Logprobs, Lookahead, MaxTokens, Seed, Stop, Temperature, Threshold, TopP
+from nudging.answer import Author
+from nudging.errors import SettingsError
+from nudging.models.base import Model
+from nudging.models.config import (
+    ApiKey,
+    Device,
+    DeviceMap,
+    Dtype,
+    MaxRetries,
+    ModelConfig,
+    Name,
+    Revision,
+    Template,
+    Timeout,
+    TokenizerName,
+    Url,
+)
+from nudging.settings import Settings, SettingsFields, checked
 
 
-class NudgerConfig(BaseModel):
-    """Models and settings of a `Nudger`, under the same names and with the same defaults."""
+class NudgerConfig(SettingsFields):
+    """Two models and the settings.
+
+    `base_x` and `nudging_x` are the field `x` of `ModelConfig`, of either model. A field without prefix stands for
+    both models, unless the one with the prefix is given.
+    """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    base_model: str | Path | Model = Field(
-        description="The model that knows: a hub id, a folder, a GGUF file, or a Model"
-    )
-    nudging_model: str | Path | Model = Field(description="The small aligned one, likewise; it needs a chat template")
-    threshold: Threshold = 0.4
-    lookahead: Lookahead = 16
-    max_tokens: MaxTokens = 256
-    temperature: Temperature = 0.0
-    top_p: TopP = 1.0
-    seed: Seed | None = None
-    stop: Stop = ()
-    logprobs: Logprobs = False
-    base_template: str | None = Field(default=None, description="Jinja template of the base prompt")
-    nudging_template: str | None = Field(
-        default=None, description="Jinja, in place of the nudging model's chat template"
-    )
-    base_revision: str | None = Field(default=None, description="Revision of the base model's hub repository")
-    nudging_revision: str | None = Field(default=None, description="Revision of the nudging model's hub repository")
-    dtype: Literal["float32", "bfloat16", "float16"] | None = Field(default=None, description="Of both models")
-    device: str | None = Field(default=None, description="Where both models run, as torch names it")
-    device_map: str | dict[str, Any] | None = Field(default=None, description="As in from_pretrained, not with device")
-    base_url: str | None = Field(default=None, description="Of an OpenAI-compatible API that serves the base model")
-    nudging_url: str | None = Field(default=None, description="Of one that serves the nudging model")
-    base_api_key: SecretStr | None = Field(default=None, exclude=True, description="If the base model's server asks")
-    nudging_api_key: SecretStr | None = Field(default=None, exclude=True, description="If the nudging model's does")
-    base_tokenizer: str | None = Field(default=None, description="If the base model's server does not tell of its own")
-    nudging_tokenizer: str | None = Field(default=None, description="If the nudging model's does not")
-    timeout: float = Field(default=60.0, gt=0, description="Seconds that a request may be without a word")
-    max_retries: int = Field(default=6, ge=0, description="How often in a row a request may fail and be tried again")
+    base_model: Name
+    nudging_model: Name
+    base_template: Template = None
+    nudging_template: Template = None
+    base_revision: Revision = None
+    nudging_revision: Revision = None
+    base_url: Url = None
+    nudging_url: Url = None
+    base_api_key: ApiKey = None
+    nudging_api_key: ApiKey = None
+    base_tokenizer: TokenizerName = None
+    nudging_tokenizer: TokenizerName = None
+    base_dtype: Dtype = None
+    nudging_dtype: Dtype = None
+    dtype: Dtype = None
+    base_device: Device = None
+    nudging_device: Device = None
+    device: Device = None
+    base_device_map: DeviceMap = None
+    nudging_device_map: DeviceMap = None
+    device_map: DeviceMap = None
+    timeout: Timeout = 60.0
+    max_retries: MaxRetries = 6
+    hints: Annotated[
+        bool, Field(description="Check several likely tokens in one forward pass; never changes an answer")
+    ] = True
 
     @field_serializer("base_model", "nudging_model")
     def _model_name(self, model: str | Path | Model) -> str:
-        """Weights are not written down: a model is what it is loaded from."""
+        """Return a model's name: weights are not serialized."""
         return model.name if isinstance(model, Model) else str(model)
 
     @property
-    def nudger(self) -> Nudger:
-        """The engine of these fields as they are now. Light: the weights are kept by name, not in here."""
-        return Nudger(**{name: getattr(self, name) for name in NudgerConfig.model_fields})
+    def settings(self) -> Settings:
+        """The settings of an answer, checked strictly.
+
+        Raises:
+            SettingsError: A setting is out of range.
+        """
+        return Settings.checked({name: getattr(self, name) for name in Settings.model_fields})
+
+    def config_of(self, author: Author) -> ModelConfig:
+        """Return where one of the two models is and how it is loaded.
+
+        Raises:
+            SettingsError: A value is not allowed, or two options exclude each other.
+        """
+        options: dict[str, Any] = {}
+        for name in ModelConfig.model_fields:
+            own = getattr(self, f"{author}_{name}", None)
+            shared = getattr(self, name) if name in NudgerConfig.model_fields else None
+            options[name] = shared if own is None else own
+        return checked(ModelConfig, self._without_conflicts(author, options), prefix=f"{author}_")
+
+    def _without_conflicts(self, author: Author, options: dict[str, Any]) -> dict[str, Any]:
+        own_device, own_device_map = getattr(self, f"{author}_device"), getattr(self, f"{author}_device_map")
+        if own_device is not None and own_device_map is None:
+            options["device_map"] = None
+        elif own_device_map is not None and own_device is None:
+            options["device"] = None
+        if options["device"] is not None and options["device_map"] is not None:
+            raise SettingsError(
+                f"device={options['device']!r} and device_map={options['device_map']!r} exclude each other: give one"
+            )
+        if options["tokenizer"] is not None and options["url"] is None:
+            raise SettingsError(
+                f"{author}_tokenizer={options['tokenizer']!r} is for a model on a server: give {author}_url too, "
+                f"or leave {author}_tokenizer out"
+            )
+        return options
+
+
+F = TypeVar("F", bound=Callable[..., None])
+
+
+def arguments_of(config: type[BaseModel]) -> Callable[[F], F]:
+    """Let a constructor with `**options` show the fields of a pydantic class as its arguments.
+
+    `help`, notebooks and completion then list all of them, though each is declared only once, in that class.
+    """
+
+    def declare(constructor: F) -> F:
+        own = [one for one in signature(constructor).parameters.values() if one.kind is not one.VAR_KEYWORD]
+        names = {one.name for one in own}
+        fields = [one for one in signature(config).parameters.values() if one.name not in names]
+        constructor.__signature__ = Signature([*own, *fields])  # type: ignore[attr-defined]
+        return constructor
+
+    return declare

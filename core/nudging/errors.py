@@ -1,20 +1,20 @@
-"""Everything that Nudging raises on purpose.
+"""All errors that Nudging raises.
 
     NudgingError
-     |-- SettingsError (ValueError)       a setting out of its range, or an unknown one
-     |-- PromptError (ValueError)         a prompt or a conversation that cannot be rendered
-     |    |-- ContextLengthError          it is longer than a model's context
-     |    |-- GrammarError                a schema, a regex or a tool that no answer can be held to
+     |-- SettingsError (ValueError)       a setting is out of range, or unknown
+     |-- PromptError (ValueError)         a prompt or a conversation cannot be rendered
+     |    |-- ContextLengthError          the prompt is longer than a model's context
+     |    |-- GrammarError                no answer can follow this schema, regex or tool
      |    `-- ChatTemplateError           the nudging model has no chat template, or it fails on this conversation
-     |-- DataError (ValueError)           questions to evaluate on that are missing, or lack what is needed
-     |-- OutputError (OSError)            results that cannot be written
+     |-- DataError (ValueError)           evaluation data is missing or malformed
+     |-- OutputError (OSError)            results cannot be written
      `-- ModelError
-          |-- ModelNotFoundError (OSError)     no such model or folder
-          |-- UnsupportedModelError            a model or a server that lacks what nudging needs
-          |-- ServerError                      a server that does not answer, or refuses
-          `-- MissingDependencyError (ImportError)   an extra that is not installed
+          |-- ModelNotFoundError (OSError)     there is no such model or folder
+          |-- UnsupportedModelError            a model or a server lacks a feature that nudging needs
+          |-- ServerError                      a server does not answer, or refuses a request
+          `-- MissingDependencyError (ImportError)   a package of an extra is not installed
 
-Each message says what was wrong, with which value, and what to do.
+Each message says what is wrong, names the value, and says what to do.
 """
 
 from typing import TYPE_CHECKING
@@ -28,7 +28,7 @@ class NudgingError(Exception):
 
 
 class SettingsError(NudgingError, ValueError):
-    """A setting is out of its range, or unknown."""
+    """A setting is out of range, or unknown."""
 
 
 class PromptError(NudgingError, ValueError):
@@ -44,11 +44,11 @@ class ChatTemplateError(PromptError):
 
 
 class GrammarError(PromptError):
-    """A schema, a regex or a tool that no answer can be held to."""
+    """No answer can follow this schema, regex or tool."""
 
 
 class DataError(NudgingError, ValueError):
-    """Questions to evaluate on are missing, or lack what is needed."""
+    """Evaluation data is missing or malformed."""
 
 
 class OutputError(NudgingError, OSError):
@@ -60,11 +60,11 @@ class ModelError(NudgingError):
 
 
 class ModelNotFoundError(ModelError, OSError):
-    """There is no such model or folder."""
+    """There is there is no such model or folder."""
 
 
 class UnsupportedModelError(ModelError):
-    """The model cannot do what nudging needs of it."""
+    """A model or a server lacks a feature that nudging needs."""
 
 
 class MissingDependencyError(ModelError, ImportError):
@@ -72,10 +72,11 @@ class MissingDependencyError(ModelError, ImportError):
 
 
 class ServerError(ModelError):
-    """A server does not answer, or refuses.
+    """A server does not answer, or refuses a request.
 
-    `answer` is what was answered until then, when it happened in the middle of an answer; `status` is the HTTP status
-    that it refused with, if it did.
+    Attributes:
+        answer: The answer so far, if the error came in the middle of an answer.
+        status: The HTTP status of the refusal, if there is one.
     """
 
     answer: "Answer | None" = None

@@ -1,43 +1,42 @@
-"""What one call asks for, checked before anything is computed."""
+"""One call of a `Nudger`, checked before anything is computed: prompt, settings, grammar, tools."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from typing_extensions import TypedDict
-
 from nudging.errors import GrammarError
 from nudging.grammar.grammar import Grammar, Schema, json_schema
-from nudging.models.base import Message
-from nudging.prompting.conversation import Prompt, Prompts, check_prompt
+from nudging.prompting.conversation import Message, Prompt, Prompts, check_prompt
 from nudging.prompting.instructions import with_schema
-from nudging.settings import Settings
-from nudging.tools.definitions import Tool, ToolChoice, begun_calls_grammar, call_grammar, check_choice, check_tools
+from nudging.settings import Settings, SettingsOptions
+from nudging.tools.definitions import (
+    Tool,
+    ToolChoice,
+    call_grammar,
+    check_choice,
+    check_tools,
+    names,
+    optional_calls_grammar,
+)
+from nudging.tools.streaming import PartialAnswer, parse_partial_calls, visible_content
 
 
-class Options(TypedDict, total=False):
-    """What a call may be given beside the prompt. None stands for a value that was not given.
+class Options(SettingsOptions, total=False):
+    """Options of one call. None means "not given".
 
-    The settings replace those of the `Nudger`. Besides them:
+    The settings replace those of the `Nudger` for this call. The other options are:
 
-    - `schema`: The answer is JSON that is valid under this JSON schema, or of this pydantic model.
-    - `regex`: The answer matches this regular expression, from end to end.
-    - `tools`: What the models may call, as OpenAI describes functions.
-    - `tool_choice`: "auto" (the default), "none", "required" (or "any"), or the name of the tool that must be called.
-    - `parallel_tool_calls`: Whether an answer may have several calls. Left out, it has as many as the models like with
-      "auto", and one with "required". Where a tool is named, it is called once.
+    - `schema`: The answer is JSON that is valid under this JSON schema, or that this pydantic model accepts.
+    - `regex`: The whole answer matches this regular expression.
+    - `tools`: The tools that may be called, as functions in OpenAI's shape.
+    - `tool_choice`: "auto" (the default), "none", "required" (or "any"), or the name of a tool that must be called.
+    - `parallel_tool_calls`: True allows several calls in one answer, False at most one. By default "auto" allows
+      several and "required" one. A named tool is called once.
 
-    A grammar (a schema, a regex, a tool that must be called) says by itself where the answer ends: stop strings do not.
+    A grammar (a schema, a regex, a tool that must be called) determines where the answer ends, so stop strings are
+    ignored under one.
     """
 
-    threshold: float | None
-    lookahead: int | None
-    max_tokens: int | None
-    temperature: float | None
-    top_p: float | None
-    seed: int | None
-    stop: str | list[str] | tuple[str, ...] | None
-    logprobs: bool | None
     schema: Schema | None
     regex: str | None
     tools: Sequence[Tool] | None
@@ -46,22 +45,22 @@ class Options(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class Question:
-    """What is asked, and how it shall be answered.
+class Request:
+    """A checked call.
 
     Args:
-        prompt: Both prompts, or the conversation that they are to be rendered from.
-        settings: With a seed, if tokens are drawn.
-        grammar: What the answer may be, if it is held to something.
-        tools: What may be called.
-        most_calls: How many of them an answer has at the most; None for any number.
+        prompt: Both prompts, or the conversation from which they are rendered.
+        settings: The settings, with a seed if tokens are sampled.
+        grammar: The grammar of the answer, if it has one.
+        tools: The tools that may be called.
+        max_calls: The maximum number of calls in the answer, or None for any number.
     """
 
     prompt: Prompts | list[Message]
     settings: Settings
     grammar: Grammar | None = None
     tools: Sequence[dict[str, Any]] = ()
-    most_calls: int | None = None
+    max_calls: int | None = None
 
     @classmethod
     def checked(
@@ -75,40 +74,53 @@ class Question:
         tool_choice: ToolChoice | bool | None = None,
         parallel_tool_calls: bool | None = None,
         **overrides: Any,
-    ) -> "Question":
-        """A question that can be answered, as far as can be told without a model.
+    ) -> "Request":
+        """Return a request that can be answered, as far as this is known without a model.
 
         Raises:
-            SettingsError: A setting is unknown or out of its range.
-            PromptError: The prompt is empty, or not made of text, or names an unknown role.
-            GrammarError: The schema, the regex or a tool cannot be, or they exclude one another.
+            SettingsError: A setting is unknown or out of range.
+            PromptError: The prompt is empty, is not text, or names an unknown role.
+            GrammarError: The schema, the regex or a tool cannot be followed, or they exclude each other.
         """
         settings = settings.updated(overrides).with_seed()
-        checked = check_prompt(prompt)
-        known = check_tools(tools or ())
-        choice = check_choice(tool_choice, known)
+        conversation = check_prompt(prompt)
+        checked_tools = check_tools(tools or ())
+        choice = check_choice(tool_choice, checked_tools)
         if choice == "none":
-            known = []
-        _check_one_grammar(schema=schema, regex=regex, tools=known or None)
+            checked_tools = []
+        _check_one_grammar(schema=schema, regex=regex, tools=checked_tools or None)
         if schema is not None:
-            if isinstance(checked, list):
-                checked = with_schema(checked, json_schema(schema))
-            return cls(checked, settings, Grammar.of_schema(schema))
+            if isinstance(conversation, list):
+                conversation = with_schema(conversation, json_schema(schema))
+            return cls(conversation, settings, Grammar.of_schema(schema))
         if regex is not None:
-            return cls(checked, settings, Grammar.of_regex(regex))
+            return cls(conversation, settings, Grammar.of_regex(regex))
         if choice in ("auto", "none"):
-            grammar = begun_calls_grammar(known)
+            grammar = optional_calls_grammar(checked_tools)
         else:
-            grammar = call_grammar(known, choice, parallel=bool(parallel_tool_calls) and choice == "required")
-        return cls(checked, settings, grammar, known, 1 if parallel_tool_calls is False else None)
+            grammar = call_grammar(checked_tools, choice, parallel=bool(parallel_tool_calls) and choice == "required")
+        return cls(conversation, settings, grammar, checked_tools, 1 if parallel_tool_calls is False else None)
 
     @property
     def is_constrained(self) -> bool:
-        """Whether the whole answer is held to a grammar."""
+        """True if a grammar constrains the whole answer."""
         return self.grammar is not None and not self.grammar.lazy
+
+    @property
+    def tool_names(self) -> list[str]:
+        """The names of the tools."""
+        return names(self.tools)
+
+    def partial_answer(self, text: str) -> PartialAnswer:
+        """Return the part of an unfinished answer that a client may see."""
+        if not self.tools:
+            return PartialAnswer(text)
+        if self.is_constrained:
+            return PartialAnswer("", tuple(parse_partial_calls(text)))
+        return PartialAnswer(visible_content(text, self.tool_names))
 
 
 def _check_one_grammar(**given: object) -> None:
-    names = [name for name, value in given.items() if value is not None]
-    if len(names) > 1:
-        raise GrammarError(f"{' and '.join(names)} exclude one another: an answer can be held to one of them only")
+    options = [name for name, value in given.items() if value is not None]
+    if len(options) > 1:
+        raise GrammarError(f"{' and '.join(options)} exclude each other: an answer can follow only one of them")

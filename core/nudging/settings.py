@@ -1,48 +1,64 @@
-"""The engine's settings, checked where they enter.
+"""Settings that shape an answer: the one declaration of their names, ranges, defaults and help texts.
 
-The annotated types are shared with the wrappers, so that a field means the same and is checked alike everywhere.
+`NudgerConfig`, the options of a call, the command line and the server's request fields are built from it.
 """
 
 import secrets
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any, TypeVar
 
 from annotated_types import Len
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from typing_extensions import TypedDict
 
 from nudging.errors import SettingsError
 
 SEEDS = 2**63
+"""Seeds are below this number."""
 
-DTYPES = ("float32", "bfloat16", "float16")
+SECRET = "secret"  # noqa: S105
+"""Type of a pydantic error whose input must not be shown."""
+
+M = TypeVar("M", bound=BaseModel)
 
 
-def _one_or_many(stop: object) -> object:
+def _as_tuple(stop: object) -> object:
     if stop is None:
         return ()
     return (stop,) if isinstance(stop, str) else tuple(stop) if isinstance(stop, list) else stop
 
 
 Threshold = Annotated[
-    float, Field(ge=0, le=1, description="The base model writes while its top-1 probability is at least this")
+    float,
+    Field(
+        ge=0,
+        le=1,
+        description="The base model writes while its top-1 probability is at least this, in [0, 1] (the paper's γ)",
+    ),
 ]
 Lookahead = Annotated[int, Field(ge=1, description="Length of the nudging model's proposals, in its tokens")]
-MaxTokens = Annotated[int, Field(ge=1, description="Length of an answer, in base-model tokens")]
-Temperature = Annotated[float, Field(ge=0, allow_inf_nan=False, description="0 is greedy")]
-TopP = Annotated[float, Field(gt=0, le=1, description="Sample from the most probable tokens that together reach this")]
-Seed = Annotated[int, Field(ge=0, lt=SEEDS, description="Same seed, same answer; without one every call draws its own")]
-Logprobs = Annotated[bool, Field(description="Say how probable the base model finds every token of the answer")]
+MaxTokens = Annotated[int, Field(ge=1, description="Maximum length of an answer, in base-model tokens")]
+Temperature = Annotated[
+    float, Field(ge=0, allow_inf_nan=False, description="0 decodes greedily; above 0 tokens are sampled")
+]
+TopP = Annotated[
+    float, Field(gt=0, le=1, description="Sample from the most probable tokens that together reach this probability")
+]
+Seed = Annotated[
+    int, Field(ge=0, lt=SEEDS, description="The same seed gives the same answer; without one every call draws its own")
+]
+Logprobs = Annotated[
+    bool, Field(description="Return the base model's log-probability of every token (one more forward pass)")
+]
 Stop = Annotated[
     tuple[Annotated[str, Len(1)], ...],
-    BeforeValidator(_one_or_many),
-    Field(description="Strings that end the answer and are not part of it"),
+    BeforeValidator(_as_tuple),
+    Field(description="One string or several that end the answer and are not part of it"),
 ]
 
 
-class Settings(BaseModel):
-    """What shapes an answer, besides the models and the prompts."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+class SettingsFields(BaseModel):
+    """The settings as pydantic fields. `Settings` and `NudgerConfig` inherit them."""
 
     threshold: Threshold = 0.4
     lookahead: Lookahead = 16
@@ -53,37 +69,77 @@ class Settings(BaseModel):
     stop: Stop = ()
     logprobs: Logprobs = False
 
+
+class SettingsOptions(TypedDict, total=False):
+    """The names and types of `SettingsFields` for type checkers, as options of one call. None means "not given"."""
+
+    threshold: float | None
+    lookahead: int | None
+    max_tokens: int | None
+    temperature: float | None
+    top_p: float | None
+    seed: int | None
+    stop: str | list[str] | tuple[str, ...] | None
+    logprobs: bool | None
+
+
+class Settings(SettingsFields):
+    """The settings of one answer, checked and immutable."""
+
+    model_config = ConfigDict(frozen=True)
+
     @classmethod
     def checked(cls, values: Mapping[str, Any]) -> "Settings":
-        """Settings of these values.
+        """Return settings with these values.
 
         Raises:
-            SettingsError: A value is out of its range, or a name is unknown.
+            SettingsError: A value is out of range, or a name is unknown.
         """
-        try:
-            return cls.model_validate(dict(values))
-        except ValidationError as error:
-            raise SettingsError("; ".join(map(_sentence, error.errors()))) from None
+        return checked(cls, values)
 
     def updated(self, values: Mapping[str, Any]) -> "Settings":
-        """These settings with some values replaced, for one call; None stands for a value that was not given.
+        """Return these settings with some values replaced. A value of None changes nothing.
 
         Raises:
-            SettingsError: A value is out of its range, or a name is unknown.
+            SettingsError: A value is out of range, or a name is unknown.
         """
         given = {name: value for name, value in values.items() if value is not None}
         return self.checked(self.model_dump() | given) if given else self
 
     def with_seed(self) -> "Settings":
-        """These settings with a seed drawn, if sampling needs one and none is given."""
+        """Return these settings with a random seed, if sampling needs a seed and none is set."""
         if self.temperature == 0 or self.seed is not None:
             return self
         return self.model_copy(update={"seed": secrets.randbelow(SEEDS)})
 
 
-def _sentence(problem: Mapping[str, Any]) -> str:
-    name = str(problem["loc"][0])
-    if problem["type"] == "extra_forbidden":
-        return f"there is no setting {name!r}: choose from {', '.join(Settings.model_fields)}"
-    meaning = Settings.model_fields[name].description
-    return f"{name}={problem['input']!r}: {problem['msg']}" + (f" ({meaning})" if meaning else "")
+def checked(model: type[M], values: Mapping[str, Any], prefix: str = "") -> M:
+    """Return a pydantic model with these values, validated strictly.
+
+    Args:
+        model: The class of the model.
+        values: The fields' values by name.
+        prefix: What users write before a field's name: "base_" for the field `url` of the base model.
+
+    Raises:
+        SettingsError: A value is out of range, or a name is unknown. The message names each of them.
+    """
+    for name in values:
+        if name not in model.model_fields:
+            known = ", ".join(prefix + field for field in model.model_fields)
+            raise SettingsError(f"there is no setting {prefix + name!r}: choose from {known}")
+    try:
+        return model.model_validate(dict(values), strict=True)
+    except ValidationError as error:
+        problems = error.errors(include_url=False)
+    raise SettingsError("; ".join(_sentences(model, problems, prefix)))
+
+
+def _sentences(model: type[BaseModel], problems: Iterable[Mapping[str, Any]], prefix: str) -> Iterator[str]:
+    """Yield one sentence per field that is wrong. A union reports a problem per branch; the last is enough."""
+    for name, problem in {str(problem["loc"][0]): problem for problem in problems}.items():
+        field = model.model_fields[name]
+        is_secret = field.exclude or problem["type"] == SECRET
+        value = "" if is_secret else f"={problem['input']!r}"
+        meaning = f" ({field.description})" if field.description else ""
+        yield f"{prefix}{name}{value}: {problem['msg'].removeprefix('Value error, ')}{meaning}"

@@ -6,95 +6,101 @@ from typing import Any, TypeAlias
 
 from typing_extensions import Self
 
+from nudging._threads import in_thread
 from nudging.answer import Answer, Author, FinishReason, ModelUsage, Piece, TokenLogprob, Usage
 from nudging.errors import ServerError
-from nudging.models.base import Hint, Session, in_thread
-from nudging.rule import Ask, Close, Expect, Fit, Fitted, More, Rule, Step
-from nudging.tools.parsing import Begun, Reading
+from nudging.models.base import Hint, Session
+from nudging.rule import Ask, Complete, Fit, More, Prefetch, Rule
+from nudging.step import FittedText, Step
+from nudging.tools.calls import ParsedAnswer
+from nudging.tools.streaming import PartialAnswer
 
 Sessions: TypeAlias = Mapping[Author, Session]
 
 
 @dataclass(frozen=True)
-class Manner:
-    """How an answer is made, beside the rule.
+class DecodingOptions:
+    """Options of one answer that the rule does not know.
 
     Args:
-        hints: Whether the models are told what may come next.
-        complete: What completes the beginning of an answer that a grammar holds; None where nothing does.
-        read: The tool calls in an answer, if tools were given.
-        read_begun: The same of an unfinished one.
-        logprobs: Whether the base model scores the answer.
+        hints: Tell each model what the other one proposes.
+        complete: Returns a text that completes a start of the answer under its grammar; None without a grammar.
+        parse: Splits the answer into content and tool calls; None without tools.
+        parse_partial: Returns what a client may see of the unfinished answer.
+        logprobs: Let the base model score the answer.
     """
 
     hints: bool = True
     complete: Callable[[str], str | None] | None = None
-    read: Callable[[str], Reading] | None = None
-    read_begun: Callable[[str], Begun] = Begun
+    parse: Callable[[str], ParsedAnswer] | None = None
+    parse_partial: Callable[[str], PartialAnswer] = PartialAnswer
     logprobs: bool = False
 
 
 class _Stream:
-    """The answer so far, of either driver."""
+    """The answer so far, for either driver."""
 
-    def __init__(self, rule: Rule, manner: Manner) -> None:
-        self._rule, self._manner = rule, manner
+    def __init__(self, rule: Rule, options: DecodingOptions) -> None:
+        self._rule, self._options = rule, options
         self._sessions: Sessions = {}
-        self._answered: list[Piece] = []
+        self._received: list[Piece] = []
         self._text = ""
         self._finish_reason: FinishReason | None = None
         self._logprobs: tuple[TokenLogprob, ...] | None = None
 
     @property
     def answer(self) -> Answer:
-        """The answer so far; complete once the stream has ended."""
+        """The answer so far. It is complete once the stream has ended."""
         usage = {author: session.usage() for author, session in self._sessions.items()}
         base, nudging = usage.get("base", ModelUsage()), usage.get("nudging", ModelUsage())
-        tokens = sum(piece.tokens for piece in self._answered)
+        tokens = sum(piece.tokens for piece in self._received)
         return Answer(
-            pieces=tuple(self._answered),
+            pieces=tuple(self._received),
             finish_reason=self._finish_reason,
             usage=Usage(base.prompt_tokens, tokens, base, nudging),
-            reading=self._manner.read(self._text) if self._manner.read else None,
+            parsed=self._options.parse(self._text) if self._options.parse else None,
             logprobs=self._logprobs,
         )
 
     @property
-    def begun(self) -> Begun:
-        """What of the answer so far may be shown: of its tool calls and of its content, which a call may begin in."""
-        return self._manner.read_begun(self._text)
+    def partial(self) -> PartialAnswer:
+        """The content and tool calls so far, without text that may turn out to be part of a call."""
+        return self._options.parse_partial(self._text)
 
-    def _settle(self, piece: Piece) -> None:
-        self._answered.append(piece)
+    def _receive(self, piece: Piece) -> None:
+        self._received.append(piece)
         self._text += piece.text
 
-    def _closing(self, text: str, limit: int) -> Fitted | None:
-        """What completes the answer after this text, if there is room for it."""
-        complete = self._manner.complete
-        closing = complete(text) if complete and limit >= 0 else None
-        fitted = None if closing is None else self._sessions["base"].fit(closing, limit)
-        return fitted if fitted and fitted.text == closing else None
+    def _complete(self, text: str, limit: int) -> FittedText | None:
+        """Return a text that completes the answer `text` within `limit` base-model tokens, or None."""
+        complete = self._options.complete
+        completion = complete(text) if complete and limit >= 0 else None
+        fitted = None if completion is None else self._sessions["base"].fit(completion, limit)
+        return fitted if fitted and fitted.text == completion else None
 
     def _hint(self, asked: Ask) -> Hint | None:
-        if not self._manner.hints:
+        if not self._options.hints:
             return None
-        return Hint(asked.hint, self._nudging_text if asked.author == "base" else None)
+        return Hint(asked.hint, self._propose if asked.author == "base" else None)
 
-    def _nudging_text(self, text: str, limit: int) -> str:
-        """What the nudging model would write."""
+    def _propose(self, text: str, limit: int) -> str:
+        """Return what the nudging model would write after the answer `text`, `limit` of its tokens."""
         return "".join(step.text for step in self._sessions["nudging"].steps(text, limit, Hint()))
 
     def _finish(self, reason: FinishReason) -> None:
-        if self._manner.logprobs:
+        if self._options.logprobs:
             self._logprobs = tuple(self._sessions["base"].score(self._text))
         self._finish_reason = reason
 
 
 class AnswerStream(_Stream):
-    """The pieces of an answer, as soon as they are settled. Closing it stops the decoding and frees the models."""
+    """An iterator of the pieces of an answer, each as soon as it is final.
 
-    def __init__(self, rule: Rule, sessions: Sessions, manner: Manner) -> None:
-        super().__init__(rule, manner)
+    Closing it stops the decoding and frees the models.
+    """
+
+    def __init__(self, rule: Rule, sessions: Sessions, options: DecodingOptions) -> None:
+        super().__init__(rule, options)
         self._sessions = sessions
         self._pieces = self._decode()
 
@@ -115,7 +121,7 @@ class AnswerStream(_Stream):
         self.close()
 
     def close(self) -> None:
-        """Stop here. What was answered so far stays in `answer`."""
+        """Stop decoding. The text so far stays in `answer`."""
         self._pieces.close()
 
     def _decode(self) -> Generator[Piece, None, None]:
@@ -123,23 +129,23 @@ class AnswerStream(_Stream):
         reply: Any = None
         try:
             while True:
-                request, reply = self._rule.send(reply), None
-                match request:
+                action, reply = self._rule.send(reply), None
+                match action:
                     case Piece():
-                        self._settle(request)
-                        yield request
+                        self._receive(action)
+                        yield action
                     case Ask(author, text, limit):
                         steps.close()
-                        steps = self._sessions[author].steps(text, limit, self._hint(request))
+                        steps = self._sessions[author].steps(text, limit, self._hint(action))
                         reply = next(steps, None)
                     case More():
                         reply = next(steps, None)
-                    case Expect(text, limit):
-                        self._sessions["base"].expect(text, limit)
+                    case Prefetch(text, limit):
+                        self._sessions["base"].prefetch(text, limit)
                     case Fit(text, limit):
                         reply = self._sessions["base"].fit(text, limit)
-                    case Close(text, limit):
-                        reply = self._closing(text, limit)
+                    case Complete(text, limit):
+                        reply = self._complete(text, limit)
         except StopIteration as finished:
             self._finish(finished.value)
         finally:
@@ -151,8 +157,8 @@ class AnswerStream(_Stream):
 class AsyncAnswerStream(_Stream):
     """`AnswerStream` for event loops: the models work without blocking the loop."""
 
-    def __init__(self, rule: Rule, open_sessions: Callable[[], Awaitable[Sessions]], manner: Manner) -> None:
-        super().__init__(rule, manner)
+    def __init__(self, rule: Rule, open_sessions: Callable[[], Awaitable[Sessions]], options: DecodingOptions) -> None:
+        super().__init__(rule, options)
         self._open_sessions = open_sessions
         self._pieces = self._decode()
 
@@ -173,7 +179,7 @@ class AsyncAnswerStream(_Stream):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Stop here. What was answered so far stays in `answer`."""
+        """Stop decoding. The text so far stays in `answer`."""
         await self._pieces.aclose()
 
     async def _decode(self) -> AsyncGenerator[Piece, None]:
@@ -182,23 +188,23 @@ class AsyncAnswerStream(_Stream):
         reply: Any = None
         try:
             while True:
-                request, reply = self._rule.send(reply), None
-                match request:
+                action, reply = self._rule.send(reply), None
+                match action:
                     case Piece():
-                        self._settle(request)
-                        yield request
+                        self._receive(action)
+                        yield action
                     case Ask(author, text, limit):
                         await steps.aclose()
-                        steps = self._sessions[author].asteps(text, limit, self._hint(request))
+                        steps = self._sessions[author].asteps(text, limit, self._hint(action))
                         reply = await anext(steps, None)
                     case More():
                         reply = await anext(steps, None)
-                    case Expect(text, limit):
-                        await self._sessions["base"].aexpect(text, limit)
+                    case Prefetch(text, limit):
+                        await self._sessions["base"].aprefetch(text, limit)
                     case Fit(text, limit):
                         reply = await self._sessions["base"].afit(text, limit)
-                    case Close(text, limit):
-                        reply = await in_thread(self._closing, text, limit)
+                    case Complete(text, limit):
+                        reply = await in_thread(self._complete, text, limit)
         except StopIteration as finished:
             await in_thread(self._finish, finished.value)
         finally:

@@ -58,7 +58,7 @@ def naive_mixture(models: list[tuple[Path, str]], mix: Mix, limit: int) -> tuple
 
 def alone(model: Path, prompt: str, limit: int, sampling: Sampling | None = None) -> str:
     """What a model writes after a plain prompt."""
-    session = LocalModel(model).session(prompt, role="base", sampling=sampling)
+    session = LocalModel(model).session(prompt, author="base", sampling=sampling)
     return "".join(step.text for step in session.steps("", limit))
 
 

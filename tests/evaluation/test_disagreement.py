@@ -27,7 +27,7 @@ from nudging.evaluation.disagreement import (
     read_exemplars,
 )
 from nudging.models.local.model import LocalModel, LocalSession
-from nudging.rule import Step
+from nudging.step import Step
 from typer.testing import CliRunner
 
 ANSWER = "the sky is blue and 🙂 so we go there"
@@ -48,7 +48,7 @@ def analysis(*positions: Position, answer: str = "so") -> Analysis:
 def test_forced_steps_are_the_models_own_token_by_token(tiny_base: Path, tiny_nudging: Path, answer: str) -> None:
     """Against a pass over the whole prefix for every token. The long answer is fed in several parts."""
     for folder, bos in ((tiny_base, True), (tiny_nudging, False)):
-        session, naive = LocalModel(folder).session("why?\n", role="base"), NaiveModel(str(folder), bos)
+        session, naive = LocalModel(folder).session("why?\n", author="base"), NaiveModel(str(folder), bos)
         whole = naive.tokenizer.encode("why?\n" + answer, add_special_tokens=bos)
         start = len(naive.tokenizer.encode("why?\n", add_special_tokens=bos))
         expected = []
@@ -62,24 +62,24 @@ def test_forced_steps_are_the_models_own_token_by_token(tiny_base: Path, tiny_nu
             after = naive._decode([*whole[:number], top])
             text = "" if after.endswith("\ufffd") else after[len(before) :]
             expected.append((len(before) - len("why?\n"), text, float(probabilities[top]), top in naive.ends))
-        forced = session.forced(answer)
+        forced = session.teacher_forced(answer)
         assert [(at, step.text, step.end) for at, step in forced] == [(at, text, end) for at, text, _, end in expected]
         assert [step.probability for _, step in forced] == pytest.approx([one[2] for one in expected], abs=1e-5)
 
 
 def test_an_answer_is_fed_once_not_a_token_a_pass(tiny_base: Path) -> None:
-    session = LocalModel(tiny_base).session("why?\n", role="base")
-    steps = session.forced(ANSWER)
+    session = LocalModel(tiny_base).session("why?\n", author="base")
+    steps = session.teacher_forced(ANSWER)
     assert len(steps) > 15
     assert session.usage().forward_passes == 1
 
 
 def test_what_a_model_wrote_itself_it_agrees_with(demo: Nudger) -> None:
     prompt = demo.prompts("Why is the sky blue?").nudging
-    session = demo.nudging_model.session(prompt, role="nudging")
+    session = demo.nudging_model.session(prompt, author="nudging")
     assert isinstance(session, LocalSession)
     answer = "".join(step.text for step in session.steps("", 30))
-    steps = session.forced(answer)
+    steps = session.teacher_forced(answer)
     assert len(steps) > 20
     assert all(answer[at:].startswith(step.text) for at, step in steps)
 
@@ -181,7 +181,7 @@ def test_nudging_words_are_whole_words_of_unsure_disagreements() -> None:
 
 def test_the_nudging_model_writes_the_answers_that_are_not_given(tiny: Nudger) -> None:
     own, given_one = read_answers(tiny, [Exemplar("why"), Exemplar("why", "the sky is blue")], max_tokens=12)
-    session = tiny.nudging_model.session(tiny.prompts("why").nudging, role="nudging")
+    session = tiny.nudging_model.session(tiny.prompts("why").nudging, author="nudging")
     assert own.answer == "".join(step.text for step in session.steps("", 12))
     assert given_one.answer == "the sky is blue"
 

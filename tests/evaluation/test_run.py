@@ -31,7 +31,7 @@ from tiny import tiny_llama
 from typer.testing import CliRunner
 
 GOLDEN: list[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "golden" / "demo-pair.json").read_text())
-SAMPLE = [case for case in GOLDEN if case["question"].startswith(("Question: ", "Instruction: "))]
+SAMPLE = [case for case in GOLDEN if case["question"].startswith(("Request: ", "Instruction: "))]
 
 QUESTIONS = {
     "gsm8k": [("What are 70 and 2?", "72"), ("What are 70 and 3?", "73")],
@@ -129,7 +129,7 @@ def test_there_is_a_task_file_for_each_of_the_thirteen() -> None:
 
 ROWS: dict[str, dict[str, Any]] = {
     "gsm8k": {"question": "How many?", "answer": "70+2=<<70+2=72>>72\n#### 72"},
-    "svamp": {"Body": "Bo has 70. ", "Question": "How many are 2 more?", "Answer": "72.0"},
+    "svamp": {"Body": "Bo has 70. ", "Request": "How many are 2 more?", "Answer": "72.0"},
     "multiarith": {"question": " How many? ", "final_ans": "72"},
     "mmlu": {"question": "Which?", "subject": "law", "choices": ["one", "two", "three", "four"], "answer": 1},
     "arc_challenge": {"question": "Which?", "choices": {"text": ["one", "two"], "label": ["1", "2"]}, "answerKey": "2"},
@@ -420,7 +420,7 @@ def test_a_baseline_answers_as_it_does_by_itself(name: str, tiny_nudging: Path, 
         baseline = baselines.ProxyTuning(other, tiny_nudging, other, alpha=0.7)
     system = {"role": "system", "content": "Answer the question by walking through the reasoning steps."}
     texts = [
-        baseline.generate([system, {"role": "user", "content": f"Question: {question}"}], max_tokens=9).text
+        baseline.generate([system, {"role": "user", "content": f"Request: {question}"}], max_tokens=9).text
         for question, _ in QUESTIONS["gsm8k"]
     ]
     records = map(json.loads, (tmp_path / "out" / "answers.jsonl").read_text().splitlines())
@@ -541,7 +541,7 @@ def test_the_harness_own_command_runs_a_pair_and_caches(
 def test_on_the_real_pair_through_the_harness(demo: Nudger, tmp_path: Path) -> None:
     case = next(case for case in GOLDEN if case["id"] == "coin_flip-61")
     (tmp_path / "coin_flip.jsonl").write_text(
-        json.dumps({"question": case["question"].removeprefix("Question: "), "answer": "no"})
+        json.dumps({"question": case["question"].removeprefix("Request: "), "answer": "no"})
     )
     plan = Plan.checked(
         ["coin_flip"], ["nudged"], [case["gamma"]], data=tmp_path, max_tokens=case["max_tokens"] * 3 // 2
@@ -640,7 +640,7 @@ def test_the_command_prints_the_table_and_says_where_the_rest_is(
     assert len(records) == 2 * 4
     nudger = Nudger(tiny_base, tiny_nudging, threshold=0.5, max_tokens=8)
     system = {"role": "system", "content": "Answer the question by walking through the reasoning steps."}
-    answer = nudger.generate([system, {"role": "user", "content": f"Question: {QUESTIONS['gsm8k'][0][0]}"}])
+    answer = nudger.generate([system, {"role": "user", "content": f"Request: {QUESTIONS['gsm8k'][0][0]}"}])
     (record,) = [one for one in records if (one["task"], one["threshold"]) == ("nudging_gsm8k", 0.5)]
     assert "".join(text for _, text in record["written"]) == answer.text
     assert record["nudge_ratio"] == answer.nudge_ratio

@@ -25,7 +25,7 @@ WEEK = "What is the date one week from today in MM/DD/YYYY?\nOptions:\n(A) 05/10
         ("**72**", "72", True),
         ("so \\boxed{72}.", "72", True),
         ("72.\n\nQuestion: How many are 5?", "72", True),
-        ("Question: 72", "72", True),
+        ("Request: 72", "72", True),
         ("1,234.50.", "1234.5", True),
         ("1,000,000", "$1000000", True),
         ("−5", "-5", True),

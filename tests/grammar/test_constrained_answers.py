@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 from nudging import GrammarError, Nudger, Prompts, ScriptedModel, SettingsError
 from nudging.models.base import Sampling
 from nudging.models.local.model import LocalModel
-from nudging.tools.definitions import begun_calls_grammar
+from nudging.tools.definitions import optional_calls_grammar
 from pydantic import BaseModel
 from random_schemas import random_object_schema
 
@@ -126,9 +126,9 @@ def test_a_call_that_must_be_made_is_valid(tiny: Nudger, seed: int) -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_a_call_that_is_begun_goes_on_as_its_schema_permits(tiny: Nudger, tiny_nudging: Path, seed: int) -> None:
     model = LocalModel(tiny_nudging)
-    grammar = begun_calls_grammar([tool("sky", PERSON), tool("odd", {"not": {}})])
+    grammar = optional_calls_grammar([tool("sky", PERSON), tool("odd", {"not": {}})])
     assert grammar is not None
-    session = model.session("the sky", role="nudging", sampling=Sampling(1.0, 1.0, str(seed)), grammar=grammar)
+    session = model.session("the sky", author="nudging", sampling=Sampling(1.0, 1.0, str(seed)), grammar=grammar)
     begun = 'Well: {"name": "sky"'
     text = begun + "".join(step.text for step in session.steps(begun, 300))
     assert text.startswith(begun + ', "arguments": {"name": "')
@@ -184,8 +184,8 @@ def test_logprobs_are_the_base_models_for_every_token(tiny_base: Path, tiny_nudg
     answer = nudger.generate("你好 why is the sky blue")
     assert answer.logprobs is not None
     assert "".join(token.token for token in answer.logprobs) == answer.text
-    prompt = base.encode(nudger.prompts("你好 why is the sky blue").base, special_tokens=True)
-    whole = base.encode(nudger.prompts("你好 why is the sky blue").base + answer.text, special_tokens=True)
+    prompt = base.tokenizer.encode(nudger.prompts("你好 why is the sky blue").base, special_tokens=True)
+    whole = base.tokenizer.encode(nudger.prompts("你好 why is the sky blue").base + answer.text, special_tokens=True)
     base.load()
     with torch.inference_mode():
         logits = base._weights(torch.tensor([whole])).logits[0]  # type: ignore[misc]

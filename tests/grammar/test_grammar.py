@@ -8,7 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from llguidance import LLMatcher
 from nudging import GrammarError
-from nudging.grammar.completion import BYTES, Closing
+from nudging.grammar.completion import BYTES, Completer
 from nudging.grammar.grammar import Grammar
 from pydantic import BaseModel
 from random_schemas import random_schema
@@ -39,10 +39,10 @@ def test_whatever_is_written_can_be_completed_and_is_valid_then(seed: int) -> No
     rng = random.Random(seed)
     schema = random_schema(rng)
     grammar = Grammar.of_schema(schema)
-    closing = Closing(grammar)
+    completer = Completer(grammar)
     for length in [0, 4, 20, 80]:
         begun = random_walk(grammar, rng, length)
-        end = closing.after(begun)
+        end = completer.complete(begun)
         assert end is not None, (schema, begun)
         Draft202012Validator(schema).validate(json.loads(begun + end))
 
@@ -120,10 +120,10 @@ def test_a_regex_that_cannot_be_is_refused(pattern: Any) -> None:
 def test_a_regex_is_completed_from_anywhere(pattern: str) -> None:
     rng = random.Random(pattern)
     grammar = Grammar.of_regex(pattern)
-    closing = Closing(grammar)
+    completer = Completer(grammar)
     for length in [0, 1, 2, 3, 5, 8]:
         begun = random_walk(grammar, rng, length)
-        end = closing.after(begun)
+        end = completer.complete(begun)
         assert end is not None
         assert accepts(grammar, begun + end)
 
@@ -134,13 +134,13 @@ def test_what_never_ends_has_no_closing() -> None:
         "$defs": {"N": {"properties": {"next": {"$ref": "#/$defs/N"}}, "required": ["next"]}},
     }
     endless["$defs"]["N"]["type"] = "object"  # type: ignore[index]
-    assert Closing(Grammar.of_schema(endless)).after("") is None
+    assert Completer(Grammar.of_schema(endless)).complete("") is None
 
 
 def test_what_the_grammar_does_not_permit_has_no_closing() -> None:
-    closing = Closing(Grammar.of_schema({"type": "integer"}))
-    assert closing.after("seven") is None
-    assert closing.after("7") == ""
+    completer = Completer(Grammar.of_schema({"type": "integer"}))
+    assert completer.complete("seven") is None
+    assert completer.complete("7") == ""
 
 
 class Node(BaseModel):
@@ -149,6 +149,6 @@ class Node(BaseModel):
 
 
 def test_a_pydantic_model_that_holds_itself_can_be_completed() -> None:
-    end = Closing(Grammar.of_schema(Node)).after('{"value": 1, "children": [{"value": 2, "children": [{"val')
+    end = Completer(Grammar.of_schema(Node)).complete('{"value": 1, "children": [{"value": 2, "children": [{"val')
     assert end is not None
     Node.model_validate_json('{"value": 1, "children": [{"value": 2, "children": [{"val' + end)

@@ -169,32 +169,32 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Open:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_family_gets_the_prompt_that_it_was_tuned_on(opened: Open, name: str) -> None:
     family, model = FAMILIES[name], opened(name)
-    assert model.render([SYSTEM, USER]) == family.with_system
-    assert model.render([USER]) == family.without
-    assert model.render(CHAT) == family.chat
+    assert model.tokenizer.render([SYSTEM, USER]) == family.with_system
+    assert model.tokenizer.render([USER]) == family.without
+    assert model.tokenizer.render(CHAT) == family.chat
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_no_bos_is_doubled(opened: Open, name: str) -> None:
     """The template writes it, and encoding adds none, though the tokenizer would."""
     family, model = FAMILIES[name], opened(name)
-    prompt = model.render([SYSTEM, USER])
+    prompt = model.tokenizer.render([SYSTEM, USER])
     begins = family.bos or family.eos
     begin = model.tokenizer.vocabulary[begins]
-    tokens = model.encode(prompt, special_tokens=False)
+    tokens = model.tokenizer.encode(prompt, special_tokens=False)
     assert tokens.count(begin) == prompt.count(begins)
     if prompt.startswith(begins):
         assert tokens[0] == begin
         assert tokens[1] != begin
-    assert model.session(prompt, role="nudging").usage().prompt_tokens == len(tokens)
-    assert len(model.encode(prompt, special_tokens=True)) == len(tokens) + family.adds_bos
+    assert model.session(prompt, author="nudging").usage().prompt_tokens == len(tokens)
+    assert len(model.tokenizer.encode(prompt, special_tokens=True)) == len(tokens) + family.adds_bos
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_system_turn_is_never_lost_and_never_told_twice(opened: Open, name: str) -> None:
     model = opened(name)
     chat = [SYSTEM, *CHAT]
-    assert model.render(chat).count("Be brief.") == 1
+    assert model.tokenizer.render(chat).count("Be brief.") == 1
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -208,7 +208,7 @@ def test_the_prompt_is_the_same_every_day(opened: Open, name: str, monkeypatch: 
 
     monkeypatch.setattr(chat_template_utils, "datetime", Tomorrow)
     chat_template_utils._compile_jinja_template.cache_clear()
-    assert opened(name).render([SYSTEM, USER]) == FAMILIES[name].with_system
+    assert opened(name).tokenizer.render([SYSTEM, USER]) == FAMILIES[name].with_system
 
 
 def test_a_day_of_ones_own_is_told_in_a_template_of_ones_own(opened: Open) -> None:

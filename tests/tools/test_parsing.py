@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 from nudging import GrammarError
+from nudging.tools.calls import ToolCall
 from nudging.tools.definitions import check_choice, check_tools
-from nudging.tools.parsing import BegunCall, ToolCall, begun_calls, certain_content, read_calls
+from nudging.tools.parsing import parse_calls
+from nudging.tools.streaming import PartialToolCall, parse_partial_calls, visible_content
 
 NAMES = ["add", "get_weather"]
 ADD = ToolCall("add", {"a": 1, "b": 2})
@@ -60,10 +62,10 @@ WEATHER = ToolCall("get_weather", {"city": "Köln"})
     ],
 )
 def test_calls_are_read_in_the_formats_of_today(text: str, calls: list[ToolCall], content: str) -> None:
-    reading = read_calls(text, NAMES)
-    assert list(reading.tool_calls) == calls
-    assert reading.content == content
-    assert not reading.invalid_tool_calls
+    parsed = parse_calls(text, NAMES)
+    assert list(parsed.tool_calls) == calls
+    assert parsed.content == content
+    assert not parsed.invalid_tool_calls
 
 
 @pytest.mark.parametrize(
@@ -79,18 +81,18 @@ def test_calls_are_read_in_the_formats_of_today(text: str, calls: list[ToolCall]
     ],
 )
 def test_what_was_meant_as_a_call_and_is_malformed_is_kept_as_an_invalid_one(text: str, name: str | None) -> None:
-    reading = read_calls(text, NAMES)
-    assert not reading.tool_calls
-    (invalid,) = reading.invalid_tool_calls
+    parsed = parse_calls(text, NAMES)
+    assert not parsed.tool_calls
+    (invalid,) = parsed.invalid_tool_calls
     assert invalid.name == name
     assert invalid.error
 
 
 def test_a_malformed_call_does_not_lose_the_good_one_before_it() -> None:
     text = '<tool_call>{"name": "add", "arguments": {"a": 1, "b": 2}}</tool_call><tool_call>{"name": "get_w</tool_call>'
-    reading = read_calls(text, NAMES)
-    assert reading.tool_calls == (ADD,)
-    assert len(reading.invalid_tool_calls) == 1
+    parsed = parse_calls(text, NAMES)
+    assert parsed.tool_calls == (ADD,)
+    assert len(parsed.invalid_tool_calls) == 1
 
 
 @pytest.mark.parametrize(
@@ -105,10 +107,10 @@ def test_a_malformed_call_does_not_lose_the_good_one_before_it() -> None:
     ],
 )
 def test_what_is_shown_early_is_never_taken_back(text: str) -> None:
-    content = read_calls(text, NAMES).content
+    content = parse_calls(text, NAMES).content
     shown = ""
     for end in range(len(text) + 1):
-        certain = certain_content(text[:end], NAMES)
+        certain = visible_content(text[:end], NAMES)
         assert certain.startswith(shown)
         assert content.startswith(certain)
         shown = certain
@@ -117,10 +119,10 @@ def test_what_is_shown_early_is_never_taken_back(text: str) -> None:
 def test_forced_calls_are_seen_as_they_grow() -> None:
     first, second = '{"name": "add", "arguments": {"a": 1, "b": 2}}', '{"name": "look \\"up\\"", "arguments": {}}'
     text = f"{first}\n{second}"
-    seen = [list(begun_calls(text[:end])) for end in range(len(text) + 1)]
+    seen = [list(parse_partial_calls(text[:end])) for end in range(len(text) + 1)]
     assert seen[10] == []
     assert [len(calls) for calls in seen] == sorted(len(calls) for calls in seen)
-    assert seen[-1] == [BegunCall("add", '{"a": 1, "b": 2}'), BegunCall('look "up"', "{}")]
+    assert seen[-1] == [PartialToolCall("add", '{"a": 1, "b": 2}'), PartialToolCall('look "up"', "{}")]
     arguments = [calls[0].arguments for calls in seen if calls]
     assert all(later.startswith(earlier) for earlier, later in pairwise(arguments))
 

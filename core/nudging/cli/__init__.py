@@ -187,7 +187,7 @@ def analyze(
     """Show where the two models disagree, and suggest a threshold for the pair."""
     with _errors_for_people():
         from nudging.evaluation.disagreement import QUESTIONS, Exemplar, read_exemplars
-        from nudging.evaluation.disagreement_plot import pyplot
+        from nudging.evaluation.disagreement_report import pyplot
 
         exemplars = read_exemplars(questions) if questions else [Exemplar(question) for question in QUESTIONS]
         _check_folder(output)
@@ -201,7 +201,7 @@ def analyze(
 def _analyze(nudger: Nudger, exemplars: "Sequence[Exemplar]", system: str, max_tokens: int, output: Path) -> None:
     """Read answer by answer; whatever ends it, what was read is shown and kept."""
     from nudging.evaluation.disagreement import Analysis, Reading, read_answers
-    from nudging.evaluation.disagreement_plot import draw_analysis
+    from nudging.evaluation.disagreement_report import analysis_tables, draw_analysis
 
     readings: list[Reading] = []
     columns = (
@@ -220,7 +220,7 @@ def _analyze(nudger: Nudger, exemplars: "Sequence[Exemplar]", system: str, max_t
     finally:
         if readings:
             analysis = Analysis(*nudger.model_names, tuple(readings))
-            out.print(analysis)
+            out.print(analysis_tables(analysis))
             with _writing(output):
                 whole = json.dumps(analysis.to_dict(), ensure_ascii=False, indent=1)
                 (output / "analysis.json").write_text(whole, encoding="utf-8")

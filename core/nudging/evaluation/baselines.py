@@ -13,11 +13,12 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
-from nudging.answer import ModelUsage
+from nudging.answer import Author, ModelUsage
 from nudging.errors import PromptError, SettingsError, UnsupportedModelError
-from nudging.models import Message, Model, Sampling, checked_local, load_model
-from nudging.models.base import Role
-from nudging.prompting.conversation import Prompt, Prompts, check_prompt, render_prompts
+from nudging.models import load_model, require_local
+from nudging.models.base import Model, Sampling
+from nudging.prompting.conversation import Message, Prompt, Prompts, check_prompt
+from nudging.prompting.templates import render_prompts
 from nudging.settings import Settings
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Generation:
 class _Mixture(ABC):
     """Several models, of whose logits one distribution is made."""
 
-    roles: ClassVar[Mapping[str, Role]]
+    roles: ClassVar[Mapping[str, Author]]
     """How each model is prompted, the base model first."""
 
     def __init__(
@@ -67,7 +68,7 @@ class _Mixture(ABC):
             for name, model in models.items()
         }
         why = f"{self.method} mixes the logits of whole vocabularies, which only a local model has"
-        self.models = {name: checked_local(model, name, why) for name, model in named.items()}
+        self.models = {name: require_local(model, name, why) for name, model in named.items()}
         self._size = _shared_vocabulary(list(self.models.values()), self.method)
         self.base_template, self.nudging_template = base_template, nudging_template
 
@@ -126,8 +127,8 @@ class _Mixture(ABC):
             for name, role in self.roles.items()
         ]
         base = next(iter(self.models.values()))
-        path, ends = list(readers[0].prompt), set.union(*(model.end_tokens for model in self.models.values()))
-        detokenizer = base.detokenizer(path)
+        path, ends = list(readers[0].prompt), set.union(*(model.weights.end_tokens for model in self.models.values()))
+        detokenizer = base.weights.detokenizer(path)
         sampling = None
         if settings.temperature:
             # as Nudger draws for its base model: with the other models out of it, the same draws
@@ -161,7 +162,7 @@ class _Mixture(ABC):
         if instructions:
             checked = cast("list[Message]", check_prompt([{"role": "system", "content": instructions}, *checked]))
         aligned = next(self.models[name] for name, role in self.roles.items() if role == "nudging")
-        return render_prompts(checked, aligned, self.base_template, self.nudging_template)
+        return render_prompts(checked, aligned.tokenizer.render, self.base_template, self.nudging_template)
 
     def _generation(
         self, text: str, reason: Literal["stop", "length"], tokens: int, readers: Sequence["Logits"]
@@ -193,7 +194,7 @@ class LogitEnsemble(_Mixture):
         ModelError: A tokenizer cannot be loaded.
     """
 
-    roles: ClassVar[Mapping[str, Role]] = {"base_model": "base", "nudging_model": "nudging"}
+    roles: ClassVar[Mapping[str, Author]] = {"base_model": "base", "nudging_model": "nudging"}
 
     def __init__(
         self,
@@ -240,7 +241,7 @@ class ProxyTuning(_Mixture):
         ModelError: A tokenizer cannot be loaded.
     """
 
-    roles: ClassVar[Mapping[str, Role]] = {"base_model": "base", "tuned_model": "nudging", "untuned_model": "base"}
+    roles: ClassVar[Mapping[str, Author]] = {"base_model": "base", "tuned_model": "nudging", "untuned_model": "base"}
 
     def __init__(
         self,
@@ -275,12 +276,12 @@ def _shared_vocabulary(models: "Sequence[LocalModel]", method: str) -> int:
             continue
         first = min(token for token in tokens.keys() | its.keys() if tokens.get(token) != its.get(token))
         raise UnsupportedModelError(
-            f"{base.name} and {other.name} have not one vocabulary: token {first} is {_shown(tokens.get(first))} to "
-            f"the one and {_shown(its.get(first))} to the other, and {method} adds up logits token by token. Take "
+            f"{base.name} and {other.name} have not one vocabulary: token {first} is {_deltas(tokens.get(first))} to "
+            f"the one and {_deltas(its.get(first))} to the other, and {method} adds up logits token by token. Take "
             "models of one family; nudging works across tokenizers"
         )
     return max(tokens) + 1
 
 
-def _shown(text: str | None) -> str:
+def _deltas(text: str | None) -> str:
     return "nothing" if text is None else repr(text)

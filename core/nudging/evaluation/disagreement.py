@@ -13,17 +13,13 @@ from collections import Counter
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from nudging.display import analysis_tables
 from nudging.errors import SettingsError
 from nudging.evaluation.intervals import share_interval
-from nudging.models import checked_local
+from nudging.models import require_local
 from nudging.nudger import Nudger
-from nudging.rule import Step
-
-if TYPE_CHECKING:
-    from rich.console import Group
+from nudging.step import Step
 
 QUESTIONS = (
     "What is the capital of France, and what is it known for?",
@@ -215,9 +211,6 @@ class Analysis:
             "readings": [asdict(reading) for reading in self.readings],
         }
 
-    def __rich__(self) -> "Group":
-        return analysis_tables(self)
-
 
 def read_exemplars(path: Path, limit: int | None = None) -> list[Exemplar]:
     """The questions of a file, one a line: `{"question": "…"}`, perhaps with the aligned answer as `response`.
@@ -260,18 +253,18 @@ def read_answers(
         ModelError: A model cannot be loaded.
     """
     why = "the analysis needs a model's choices along a text that it did not write"
-    base_model = checked_local(nudger.base_model, "base_model", why)
-    nudging_model = checked_local(nudger.nudging_model, "nudging_model", why)
+    base_model = require_local(nudger.base_model, "base_model", why)
+    nudging_model = require_local(nudger.nudging_model, "nudging_model", why)
     system = [{"role": "system", "content": instructions}] if instructions else []
     for exemplar in exemplars:
         prompts = nudger.prompts([*system, {"role": "user", "content": exemplar.question}])
-        base = base_model.session(prompts.base, role="base")
-        nudging = nudging_model.session(prompts.nudging, role="nudging")
+        base = base_model.session(prompts.base, author="base")
+        nudging = nudging_model.session(prompts.nudging, author="nudging")
         try:
             answer = exemplar.response
             if answer is None:
                 answer = "".join(step.text for step in nudging.steps("", max_tokens))
-            positions = compared(answer, base.forced(answer), nudging.forced(answer))
+            positions = compared(answer, base.teacher_forced(answer), nudging.teacher_forced(answer))
         finally:
             base.close()
             nudging.close()

@@ -35,7 +35,7 @@ class Source:
         task: Its name.
         hub: Path, configuration and split of its data set on the hub.
         measure: How the task is scored.
-        shape: Question and answer of a row there, or None of one to leave out.
+        shape: Request and answer of a row there, or None of one to leave out.
     """
 
     def __init__(
@@ -155,7 +155,7 @@ def gsm8k(row: Row) -> tuple[str, str]:
 
 @hub("ChilleD/SVAMP", split="train+test", measure=measures.number)
 def svamp(row: Row) -> tuple[str, str]:
-    return f"{row['Body'].strip()} {row['Question'].strip()}", str(row["Answer"])
+    return f"{row['Body'].strip()} {row['Request'].strip()}", str(row["Answer"])
 
 
 @hub("ChilleD/MultiArith", split="train+test", measure=measures.number)

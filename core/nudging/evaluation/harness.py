@@ -15,7 +15,8 @@ import nudging
 from nudging.errors import PromptError, SettingsError, UnsupportedModelError
 from nudging.evaluation.ledger import Answered, Ledger, Written, key_of
 from nudging.evaluation.methods import Method, method
-from nudging.nudger import AT_ONCE, ModelName, Nudger
+from nudging.models.config import ModelName
+from nudging.nudger import AT_ONCE, Nudger
 from nudging.prompting.conversation import Prompt, Prompts
 from nudging.request import Options
 

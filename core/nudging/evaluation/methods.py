@@ -11,8 +11,9 @@ from nudging.answer import Author
 from nudging.errors import SettingsError
 from nudging.evaluation.ledger import Answered
 from nudging.evaluation.single_model import alone
-from nudging.models import Model
-from nudging.nudger import ModelName, Nudger
+from nudging.models.base import Model
+from nudging.models.config import ModelName
+from nudging.nudger import Nudger
 from nudging.prompting.conversation import Prompt
 from nudging.request import Options
 

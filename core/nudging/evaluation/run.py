@@ -21,7 +21,8 @@ from nudging.evaluation.methods import check_method, did_you_mean, method
 from nudging.evaluation.plots import draw_all
 from nudging.evaluation.results import Cell, Scored, Way, as_json, as_markdown
 from nudging.evaluation.transcripts import as_page
-from nudging.nudger import ModelName, Nudger
+from nudging.models.config import ModelName
+from nudging.nudger import Nudger
 from nudging.settings import Settings
 
 TASK_FILES = Path(__file__).parent / "tasks"

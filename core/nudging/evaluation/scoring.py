@@ -13,7 +13,7 @@ _ANSWER_IS = re.compile(
     r"|(?:answer|choice|option|conclusion)\b[^.\n]{0,30}?(?:\b(?:is|would be|must be|should be|was)\b|:|=)[\s:]*)",
     re.IGNORECASE,
 )
-_NEXT_QUESTION = re.compile(r"^[ \t]*(?:Question|Q|Instruction)[ \t]*\d*[ \t]*:", re.MULTILINE)
+_NEXT_QUESTION = re.compile(r"^[ \t]*(?:Request|Q|Instruction)[ \t]*\d*[ \t]*:", re.MULTILINE)
 _SENTENCE = re.compile(r"(?<=[.!?:])\s+|\n+")
 _NUMBER = re.compile(r"(?<!\w)[-−]?(?:[$€£][ ]?)?((?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)|(?<![\w.])[-−]?[$€£]?(\.\d+)")
 _ITEM = re.compile(r"\s*(\d{1,2})[.)]\s+(?=\S)")

@@ -5,10 +5,10 @@ from threading import Event
 from typing_extensions import Unpack
 
 from nudging.answer import Answer, Author, FinishReason, ModelUsage, Piece, Usage
-from nudging.models import Sampling
+from nudging.models.base import Sampling
 from nudging.nudger import Nudger
 from nudging.prompting.conversation import Prompt
-from nudging.request import Options, Question
+from nudging.request import Options, Request
 
 
 def alone(
@@ -29,12 +29,12 @@ def alone(
     Raises:
         NudgingError: What `Nudger.generate` raises.
     """
-    settings = Question.checked(prompt, nudger.settings, **options).settings
+    settings = Request.checked(prompt, nudger.settings, **options).settings
     prompts, sampling = nudger.prompts(prompt), None
     if settings.temperature:
         sampling = Sampling(settings.temperature, settings.top_p, f"{settings.seed}:{author}")
     model, text = (nudger.base_model, prompts.base) if author == "base" else (nudger.nudging_model, prompts.nudging)
-    session = model.session(text, role=author, sampling=sampling)
+    session = model.session(text, author=author, sampling=sampling)
     written, tokens = "", 0
     finish_reason: FinishReason = "length"
     steps = session.steps("", settings.max_tokens)

@@ -1,9 +1,13 @@
-"""How to complete what a grammar constrains, before the budget of an answer ends.
+"""Complete the start of an answer under its grammar, so that an answer can end before its budget does.
 
-A grammar says which byte may come next, never how far the end is. So the end is looked for: what completed the text a
-moment ago mostly still does, but for its beginning; else the byte that closes what is open is taken at every place; and
-where there is none (in the middle of a pattern, or of a number with bounds), examples of the grammar's patterns are
-tried, and a small search.
+A grammar says which byte may come next, not how far the end is. So a completion is searched for:
+
+1. the last completion, without its first bytes: it mostly still works;
+2. otherwise, byte by byte, the byte that closes what is open;
+3. where no byte closes anything (within a pattern, or a number with bounds), the end of an example of the grammar's
+   patterns, or a small beam search.
+
+Example: `{"name": "Ada` is completed by `"}`, if the schema has no other required property.
 """
 
 import json
@@ -16,30 +20,30 @@ from nudging.grammar.grammar import Grammar
 from nudging.grammar.patterns import shortest_match
 
 END = 256
-"""The token after all bytes."""
+"""The end token: its id comes after those of the bytes."""
 
 QUOTE, BACKSLASH = b'"\\'
 
 SOONEST = b'}],0123456789ntf"[{'
-"""Bytes of JSON outside of strings, those that lead to the end the soonest first."""
+"""Bytes of JSON outside of strings, in the order in which they lead to the end."""
 
 CLOSERS = b"}],"
 
 REPEATED = b"a0 "
-"""Bytes that are tried first to fill what must be long."""
+"""Bytes that are tried first to fill a string with a minimum length."""
 
 LONGEST = 16_384
-"""Bytes. A text that needs more to be complete counts as one that cannot be completed."""
+"""Maximum length of a completion, in bytes. A text that needs more counts as one that cannot be completed."""
 
 DEPTHS = 2, 48
-"""How far to search: first for a short way, then, where repeating a byte leads nowhere, for a longer one."""
+"""Depths of the beam search, in bytes: first a short search, and a long one if repeating a byte does not help."""
 
 BEAM = 16
-"""How many ways are followed at once, and half as many of a kind."""
+"""Width of the beam search. At most half of the beam may have the same allowed next bytes."""
 
 
 class _Bytes:
-    """A tokenizer whose tokens are the bytes."""
+    """A tokenizer whose tokens are the 256 bytes."""
 
     eos_token_id = END
     bos_token_id = None
@@ -54,7 +58,7 @@ BYTES = LLTokenizer(TokenizerWrapper(_Bytes()))
 
 
 class _Place(NamedTuple):
-    """Where a JSON text stands: inside a string or not, and there perhaps after a backslash."""
+    """A position in JSON text: inside a string or not, and directly after a backslash or not."""
 
     inside: bool = False
     escaped: bool = False
@@ -68,8 +72,12 @@ class _Place(NamedTuple):
         return _Place(inside, escaped)
 
 
-class Closing:
-    """What completes the beginnings of one answer."""
+class Completer:
+    """Completes the starts of one answer.
+
+    Args:
+        grammar: The grammar of the answer.
+    """
 
     def __init__(self, grammar: Grammar) -> None:
         self._json = grammar.is_json
@@ -78,10 +86,10 @@ class Closing:
         self._matcher = LLMatcher(BYTES, grammar.source, log_level=0)
         self._text = b""
         self._last = b""
-        self._found: dict[int, bytes] = {}  # steps that were searched for, by what was allowed there
+        self._found: dict[int, bytes] = {}  # results of searches, by the allowed next bytes
 
-    def after(self, text: str) -> str | None:
-        """A short text that completes this beginning of an answer; None if there is none, or none was found."""
+    def complete(self, text: str) -> str | None:
+        """Return a short text that completes this start of an answer, or None if none was found."""
         if not self._seek(text.encode()):
             return None
         found = self._rest_of_last()
@@ -93,7 +101,7 @@ class Closing:
         return found.decode()
 
     def _seek(self, text: bytes) -> bool:
-        """Have the matcher stand after the text; whether the grammar lets it."""
+        """Advance the matcher past `text`. Return False if the grammar rejects it."""
         shared = next((i for i, (one, other) in enumerate(zip(self._text, text, strict=False)) if one != other), None)
         shared = min(len(self._text), len(text)) if shared is None else shared
         self._matcher.rollback(len(self._text) - shared)
@@ -102,7 +110,7 @@ class Closing:
         return self._text == text
 
     def _rest_of_last(self) -> bytes | None:
-        """The end of the last closing, if it is one still."""
+        """Return the longest end of the last completion that still completes the text, or None."""
         for start in range(len(self._last), -1, -1):
             end = self._last[start:]
             taken = self._matcher.try_consume_tokens(list(end))
@@ -113,7 +121,7 @@ class Closing:
         return None
 
     def _way_to_end(self) -> bytes | None:
-        """From here to the end, closing what is open."""
+        """Return a text from here to the end of the grammar, closing what is open, or None."""
         way, place = b"", _Place().after(self._text)
         while not self._matcher.is_accepting() and len(way) < LONGEST:
             step = self._matcher.compute_ff_bytes() or self._step(place)
@@ -126,7 +134,7 @@ class Closing:
         return way if complete else None
 
     def _step(self, place: _Place) -> bytes:
-        """Bytes that bring the end nearer; none if they were not found."""
+        """Return bytes that lead towards the end, or b"" if none were found."""
         if self._json:
             allowed = self._allowed()
             closers = [QUOTE] if place.inside else SOONEST
@@ -151,21 +159,21 @@ class Closing:
         return closes
 
     def _closes(self, place: _Place) -> bool:
-        """Whether what is open can be closed here."""
+        """Return True if an open string, array or object can be closed here, or the grammar is complete."""
         if place.inside:
             return not place.escaped and QUOTE in self._allowed()
         return self._matcher.is_accepting() or (self._json and any(byte in CLOSERS for byte in self._allowed()))
 
     def _end_of_example(self, place: _Place) -> bytes:
-        """What of an example of a pattern leads from here to where something can be closed."""
+        """Return the shortest end of a pattern's example after which something can be closed, or b""."""
         ends = sorted((example[start:] for example in self._examples for start in range(len(example))), key=len)
         return next((end for end in ends if self._closes_after(end, place)), b"")
 
     def _search(self, place: _Place, depth: int) -> bytes:
-        """A short way to where something can be closed; none if a beam of ways does not find it."""
+        """Return short text after which something can be closed, found by a beam search, or b""."""
         beam = [b""]
         for _ in range(depth):
-            alike: dict[int, list[bytes]] = {}  # ways by what may come after them
+            alike: dict[int, list[bytes]] = {}  # texts by the bytes allowed after them
             for way in beam:
                 self._matcher.consume_tokens(list(way))
                 for byte in self._allowed():
@@ -183,7 +191,7 @@ class Closing:
         return b""
 
     def _repeat(self, place: _Place) -> bytes:
-        """One byte, again and again, to where something can be closed: the way through a string that must be long."""
+        """Return one byte repeated until something can be closed, or b"": it fills a string with a minimum length."""
         allowed = self._allowed()
         byte = next((byte for byte in (*REPEATED, *allowed) if byte in allowed), None)
         taken = 0

@@ -1,6 +1,6 @@
-"""What an answer may be: a JSON schema or a regular expression, as a grammar that masks both models.
+"""Grammars of answers: a JSON schema or a regular expression that constrains both models.
 
-llguidance does the parsing, on the tokens of each model. `closing.py` knows how to complete what has been begun.
+llguidance does the parsing, in the tokens of each model. `completion.py` completes the start of an answer.
 """
 
 import json
@@ -16,32 +16,32 @@ from nudging.grammar.patterns import portable
 Schema: TypeAlias = Mapping[str, Any] | type[BaseModel]
 
 SEPARATORS = {"item_separator": ", ", "key_separator": ": ", "whitespace_flexible": False}
-"""JSON is written as Python's `json.dumps` writes it. What is the same everywhere costs no forward pass."""
+"""JSON has the separators of Python's `json.dumps`. Fixed separators are forced tokens: they cost no forward pass."""
 
 FORMATS = {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"}
-"""The formats that llguidance enforces; JSON schema has the others as annotations."""
+"""The formats that llguidance enforces. All others are annotations in JSON schema."""
 
 DATA = {"const", "enum", "default", "examples", "required"}
-"""Keywords whose value is not made of schemas."""
+"""Keywords whose value contains no schemas."""
 
 NAMED_SCHEMAS = {"properties", "$defs", "definitions", "patternProperties", "dependentSchemas"}
-"""Keywords whose value has schemas by names, which may look like keywords."""
+"""Keywords whose value maps names to schemas. A name may look like a keyword."""
 
 MERGED = {"allOf", "anyOf", "oneOf", "$ref", "patternProperties", "minProperties", "unevaluatedProperties"}
-"""Beside one of these, an object's properties may be named elsewhere too."""
+"""With one of these keywords, an object's properties may be declared elsewhere too."""
 
 
 @dataclass(frozen=True)
 class Grammar:
-    """All texts that an answer may be.
+    """The set of texts that an answer may be.
 
     Args:
-        source: As llguidance reads it.
-        meaning: What it stands for, in words, for errors.
-        is_json: Whether they are JSON.
-        patterns: The regular expressions in it.
-        lazy: Whether it holds only what begins in a certain way, in a text that is free otherwise. Then an answer is
-            not completed, and a model that cannot be masked may do without.
+        source: The grammar in llguidance's notation.
+        meaning: A description for error messages, for example "the schema 'Country'".
+        is_json: True if the texts are JSON.
+        patterns: The regular expressions in the grammar.
+        lazy: True if it constrains only parts of a free text (tool calls). Then an answer is not completed, and a
+            model that cannot follow a grammar may ignore it.
     """
 
     source: str = field(repr=False)
@@ -52,45 +52,49 @@ class Grammar:
 
     @classmethod
     def of_schema(cls, schema: Schema) -> "Grammar":
-        """JSON that is valid under a schema. Objects have the properties that are named, in that order, and no others.
+        """Return the grammar of JSON that is valid under a schema.
+
+        Objects have the declared properties in the declared order, and no others.
 
         Args:
             schema: A JSON schema, or a pydantic model.
 
         Raises:
-            GrammarError: It is no schema, or one that no grammar can express.
+            GrammarError: It is not a schema, or no grammar can express it.
         """
         document = json_schema(schema)
         name = document.get("title") or str(document.get("$ref", "")).rpartition("/")[2]
-        source = {"grammars": [{"json_schema": guided(document)}]}
+        source = {"grammars": [{"json_schema": guided_schema(document)}]}
         meaning = f"the schema {name!r}" if name else "the schema"
         return cls(_checked(json.dumps(source), meaning), meaning, patterns=_patterns(document))
 
     @classmethod
     def of_regex(cls, pattern: str) -> "Grammar":
-        """Texts that match a regular expression from end to end. It has no look-around and no back references.
+        """Return the grammar of texts that match a regular expression as a whole.
+
+        Look-around and back references are not supported.
 
         Raises:
-            GrammarError: It is no regular expression, or one that no grammar can express.
+            GrammarError: It is not a regular expression, or no grammar can express it.
         """
         if not isinstance(pattern, str) or not pattern:
-            raise GrammarError(f"regex={pattern!r}: give a regular expression, as a text that is not empty")
+            raise GrammarError(f"regex={pattern!r}: give a regular expression, as a string that is not empty")
         meaning = f"the regex {pattern!r}"
         source = _of_lark(f"start: /{_escaped(portable(pattern))}/")
         return cls(_checked(source, meaning), meaning, is_json=False, patterns=(pattern,))
 
     @classmethod
     def of_lark(cls, lark: str, meaning: str, *, lazy: bool = False) -> "Grammar":
-        """Texts of a Lark grammar, as llguidance reads them.
+        """Return the grammar of a Lark grammar in llguidance's notation.
 
         Raises:
-            GrammarError: It is not well formed.
+            GrammarError: The Lark grammar is malformed.
         """
         return cls(_checked(_of_lark(lark), meaning), meaning, lazy=lazy)
 
 
 def is_expressible(schema: Schema) -> bool:
-    """Whether answers can be held to a schema."""
+    """Return True if a grammar can express this schema."""
     try:
         Grammar.of_schema(schema)
     except GrammarError:
@@ -99,7 +103,7 @@ def is_expressible(schema: Schema) -> bool:
 
 
 def json_schema(schema: Schema) -> dict[str, Any]:
-    """A schema as a JSON document.
+    """Return a schema as a JSON document.
 
     Raises:
         GrammarError: It is neither a JSON schema nor a pydantic model.
@@ -114,18 +118,18 @@ def json_schema(schema: Schema) -> dict[str, Any]:
         raise GrammarError(f"the schema is not JSON: {error}") from None
 
 
-def guided(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The schema as a grammar shall follow it: any JSON that is valid under it is valid under the original."""
+def guided_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema for llguidance. JSON that is valid under it is valid under the original too."""
     closed = "allOf" not in _keywords(schema)
     return {**_narrowed(dict(schema), closed=closed), "x-guidance": SEPARATORS}
 
 
 def _narrowed(schema: Any, *, closed: bool) -> Any:
-    """The schema without what a grammar need not know or would take too widely.
+    """Return the schema without keywords that allow everything, and narrowed where llguidance allows too much.
 
     Args:
-        schema: Or a list of them; anything else stays as it is.
-        closed: Whether objects have no properties but those that are named.
+        schema: A schema, or a list of schemas. Anything else is returned unchanged.
+        closed: True if objects have no undeclared properties.
     """
     if isinstance(schema, list):
         return [_narrowed(item, closed=closed) for item in schema]
@@ -150,12 +154,12 @@ def _narrowed(schema: Any, *, closed: bool) -> Any:
 
 
 def _is_idle(key: str, value: Any) -> bool:
-    """Whether a keyword permits everything: a format that is an annotation only, or a rule that is switched off."""
+    """Return True if a keyword allows everything: a format that is only an annotation, or a disabled rule."""
     return (key == "format" and value not in FORMATS) or (key == "uniqueItems" and value is False)
 
 
 def _inclusive_bounds(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Bounds a little inside of exclusive ones that are less than 1 apart, where llguidance 1.9 permits the bound."""
+    """Return inclusive bounds slightly inside exclusive ones less than 1 apart: llguidance 1.9 allows those bounds."""
     low = schema.get("exclusiveMinimum", schema.get("minimum"))
     high = schema.get("exclusiveMaximum", schema.get("maximum"))
     if not isinstance(low, int | float) or not isinstance(high, int | float) or not 0 < high - low < 1:
@@ -167,7 +171,7 @@ def _inclusive_bounds(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _named_properties(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """As many required properties as there must be: llguidance would count another twice that is written twice."""
+    """Return enough required properties for minProperties: llguidance counts a repeated property twice."""
     properties, required = schema.get("properties"), list(schema.get("required", ()))
     missing = schema.get("minProperties", 0) - len(required)
     if missing <= 0:
@@ -193,7 +197,7 @@ def _keywords(schema: Any) -> set[str]:
 
 
 def _patterns(schema: Any) -> tuple[str, ...]:
-    """All regular expressions of a schema."""
+    """Return all regular expressions in a schema."""
     if isinstance(schema, list):
         return tuple(pattern for item in schema for pattern in _patterns(item))
     if not isinstance(schema, Mapping):
@@ -203,7 +207,7 @@ def _patterns(schema: Any) -> tuple[str, ...]:
 
 
 def _escaped(pattern: str) -> str:
-    """As it stands between the slashes of a Lark grammar."""
+    """Return the pattern as it is written between the slashes of a Lark grammar."""
     return pattern.replace("/", "\\/").replace("\n", "\\n")
 
 
@@ -212,7 +216,7 @@ def _of_lark(lark: str) -> str:
 
 
 def _problem(source: str) -> str | None:
-    """Why llguidance cannot take a grammar; None if it can."""
+    """Return the reason why llguidance rejects a grammar, or None if it accepts it."""
     try:
         from llguidance import LLMatcher
     except ImportError:
@@ -226,6 +230,6 @@ def _problem(source: str) -> str | None:
 def _checked(source: str, meaning: str) -> str:
     if problem := _problem(source):
         raise GrammarError(
-            f"{meaning} cannot be expressed as a grammar: {problem.rstrip('.')}. Leave that out, or say it otherwise"
+            f"{meaning} cannot be expressed as a grammar: {problem.rstrip('.')}. Leave this part out, or rephrase it"
         )
     return source

@@ -1,4 +1,4 @@
-"""Regular expressions: a short text that matches, and a meaning that all engines agree on."""
+"""Regular expressions: a short match of a pattern, and patterns with one meaning in all engines."""
 
 import re
 from typing import Any
@@ -10,14 +10,14 @@ except ImportError:  # Python 3.10
 
 
 OTHER_SPACES = r"\x1c-\x1f\x85\ufeff"
-"""What `\\s` means to some engines and not to others."""
+"""Characters that `\\s` matches in some engines only."""
 
 CONTROLS = r"\x00-\x08"
-"""Where a class has these too, llguidance 1.9 takes an escaped quote in a JSON string for any of its characters."""
+"""A negated class that matches these lets llguidance 1.9 accept an escaped quote in JSON as any character of it."""
 
 
 def portable(pattern: str) -> str:
-    """The pattern narrowed, so that what llguidance takes for a match is one in Python, Rust and JavaScript."""
+    """Return the pattern, narrowed so that every match in llguidance is a match in Python, Rust and JavaScript."""
     narrowed, within, excluded = "", False, False
     for part in re.findall(r"\\.|\[\^?|.", pattern, re.DOTALL):
         if part.startswith("[") and not within:
@@ -34,7 +34,7 @@ def portable(pattern: str) -> str:
 
 
 def shortest_match(pattern: str) -> str:
-    """A short text in which the pattern is found; empty if it is one that Python cannot read.
+    """Return a short text that contains a match of the pattern, or "" if Python cannot parse the pattern.
 
     Args:
         pattern: A regular expression without look-around and back references.

@@ -1,119 +1,108 @@
-"""The models behind the seam of `model.py`: in this process (`local.py`), on a server (`remote.py`), or written out."""
+"""Models behind the seam of `base.py`: in this process (`local/`), on a server (`remote/`), or scripted for tests."""
 
 from collections.abc import Hashable
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import SecretStr
-
+from nudging.answer import Author
 from nudging.errors import MissingDependencyError, UnsupportedModelError
-from nudging.models.base import Message, Model, Sampling, Session
-from nudging.models.scripted import ScriptedModel
+from nudging.models.base import Model
+from nudging.models.config import ModelConfig
+from nudging.settings import checked
 
 if TYPE_CHECKING:
     from nudging.models.local.model import LocalModel
-
-__all__ = ["Message", "Model", "Sampling", "ScriptedModel", "Session", "load_model", "unload_models"]
 
 _models: dict[Hashable, Model] = {}
 _models_lock = Lock()
 
 
-def load_model(
-    name: str | Path,
-    *,
-    revision: str | None = None,
-    dtype: str | None = None,
-    device: str | None = None,
-    device_map: str | dict[str, Any] | None = None,
-    url: str | None = None,
-    side: Literal["base", "nudging"] = "base",
-    api_key: SecretStr | None = None,
-    tokenizer: str | None = None,
-    timeout: float = 60.0,
-    max_retries: int = 6,
-) -> Model:
-    """The model of this name, one for all who ask for it alike. Its weights are loaded when it is first used.
+def load_model(name: str | Path | Model, *, author: Author = "base", **options: Any) -> Model:
+    """Return the model of this name. All callers with equal options share one; its weights load at its first use.
 
     Args:
-        name: A hub id, a folder, or a GGUF file.
-        revision: Of the hub repository.
-        dtype: "float32", "bfloat16" or "float16"; by default float32 on a CPU and the checkpoint's own elsewhere.
-        device: As torch names it; by default the first accelerator, or the CPU.
-        device_map: As in `from_pretrained`, to spread a model over several devices, in place of `device`.
-        url: Of an OpenAI-compatible API, up to and with `/v1`, if the model is on a server. The name is the server's,
-            and the arguments above are not for it.
-        side: "base" or "nudging", for errors.
-        api_key: If the server asks for one.
-        tokenizer: Of a model on a server that does not tell of it: a hub id, a folder or a GGUF file.
-        timeout: Seconds that a request may be without a word.
-        max_retries: How often in a row a request may fail and be tried again.
+        name: A hub id, a folder, a GGUF file, a server's name for its model, or a `Model`, which is returned as it is.
+        author: The model's part in the pair, for error messages.
+        **options: The other fields of `ModelConfig`: revision, dtype, device, device_map; or url, api_key, tokenizer,
+            timeout, max_retries.
 
     Raises:
-        MissingDependencyError: transformers or torch is not installed; for a server, openai.
-        SettingsError: The URL is none, or has a password in it.
+        SettingsError: An option is unknown or out of range.
+        MissingDependencyError: The packages for this kind of model are not installed.
     """
-    if url is not None:
-        served = (str(name), url, side, api_key, tokenizer, timeout, max_retries)
-        with _models_lock:
-            if served not in _models:
-                _models[served] = _remote(*served)
-            return _models[served]
-    try:
-        from nudging.models.local.model import LocalModel
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"a local model ({str(name)!r}) needs the package {error.name}: pip install 'nudging[transformers]'"
-        ) from error
-    options: dict[str, Any] = {"revision": revision, "dtype": dtype, "device": device, "device_map": device_map}
-    key = repr((str(name), options))
+    return shared_model(checked(ModelConfig, {"model": name, **options}), author)
+
+
+def shared_model(config: ModelConfig, author: Author) -> Model:
+    """Return the model of this configuration, one for all callers. Arguments and errors are those of `load_model`."""
+    if isinstance(config.model, Model):
+        return config.model
+    key: Hashable = repr(config.identity)
+    if config.url:  # a client of its own for every key and patience; a SecretStr hashes and never shows its value
+        key = (key, author, config.api_key, config.timeout, config.max_retries)
     with _models_lock:
-        return _models.setdefault(key, LocalModel(name, **options))
+        if key not in _models:
+            _models[key] = _remote_model(config, author) if config.url else _local_model(config)
+        return _models[key]
 
 
-def _remote(
-    name: str,
-    url: str,
-    side: Literal["base", "nudging"],
-    api_key: SecretStr | None,
-    tokenizer: str | None,
-    timeout: float,
-    max_retries: int,
-) -> Model:
-    try:
-        from nudging.models.remote.model import RemoteModel
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"a model on a server ({url}) needs the package {error.name}: pip install 'nudging[openai]'"
-        ) from error
-    return RemoteModel(
-        name, url, side=side, api_key=api_key, tokenizer=tokenizer, timeout=timeout, max_retries=max_retries
-    )
+def unload_models() -> None:
+    """Forget all models that `load_model` shares. Those in use stay loaded until their users are done."""
+    with _models_lock:
+        _models.clear()
 
 
-def checked_local(model: Model, argument: str, why: str) -> "LocalModel":
-    """The model, which has to be in this process.
+def require_local(model: Model, argument: str, reason: str) -> "LocalModel":
+    """Return the model if it is in this process.
 
     Args:
-        model: Any.
-        argument: What the caller calls it.
-        why: What needs it to be here, and for what.
+        model: Any model.
+        argument: The caller's name for the model, for the error message.
+        reason: Why the model has to be in this process, for the error message.
 
     Raises:
-        UnsupportedModelError: It is elsewhere, or has no weights.
+        UnsupportedModelError: The model is on a server, or has no weights.
     """
     from nudging.models.local.model import LocalModel
 
     if not isinstance(model, LocalModel):
         raise UnsupportedModelError(
-            f"{argument}={model.name!r} is a {type(model).__name__}, and {why}: give a hub id, a model folder or a "
+            f"{argument}={model.name!r} is a {type(model).__name__}, and {reason}: give a hub id, a model folder or a "
             "GGUF file"
         )
     return model
 
 
-def unload_models() -> None:
-    """Let go of all models that `load_model` keeps; those in use live on until their users are done."""
-    with _models_lock:
-        _models.clear()
+def _local_model(config: ModelConfig) -> Model:
+    try:
+        from nudging.models.local.model import LocalModel
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"a local model ({config.name!r}) needs the package {error.name}: pip install 'nudging[transformers]'"
+        ) from error
+    return LocalModel(
+        config.name,
+        revision=config.revision,
+        dtype=config.dtype,
+        device=config.device,
+        device_map=config.device_map,
+    )
+
+
+def _remote_model(config: ModelConfig, author: Author) -> Model:
+    try:
+        from nudging.models.remote.model import RemoteModel
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"a model on a server ({config.url}) needs the package {error.name}: pip install 'nudging[openai]'"
+        ) from error
+    return RemoteModel(
+        config.name,
+        str(config.url),
+        author=author,
+        api_key=config.api_key,
+        tokenizer=config.tokenizer,
+        timeout=config.timeout,
+        max_retries=config.max_retries,
+    )

@@ -1,28 +1,30 @@
-"""A model without weights, for tests: it writes what it is told to."""
+"""A model without weights, for tests: it writes a script."""
 
 import math
 import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from itertools import accumulate
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 from zlib import crc32
 
-from nudging.answer import ModelUsage, TokenLogprob
+from nudging.answer import Author, ModelUsage, TokenLogprob
 from nudging.grammar.grammar import Grammar
-from nudging.models.base import Hint, Message, Model, Sampling, Session
+from nudging.models.base import Hint, Model, Sampling, Session, Tokenizer
+from nudging.prompting.conversation import Message
 from nudging.prompting.instructions import with_tools
 from nudging.prompting.templates import render_template
-from nudging.rule import Fitted, Step
+from nudging.step import FittedText, Step
 
 Script: TypeAlias = str | Callable[[str, str], Sequence[Step]]
 
 
 class ScriptedModel(Model):
-    """Stands in for a real model in tests of chains. It shows that a chain is wired, never that nudging works.
+    """A model for tests of chains. It shows that a chain is wired correctly, not that nudging works.
 
-    It writes so under a grammar too. What the grammar does not permit of it is left out, and the answer completed.
+    It follows its script under a grammar too. Text that the grammar does not allow is left out, and the answer is
+    completed.
 
-    With one text as the script of both models, the answer is that text:
+    If both models have the same text as their script, the answer is that text:
 
         >>> from nudging import Nudger, ScriptedModel
         >>> hello = ScriptedModel("Hello there, how can I help?")
@@ -30,11 +32,11 @@ class ScriptedModel(Model):
         'Hello there, how can I help?'
 
     Args:
-        script: A text, of which the model writes what comes after the answer so far, word by word, and then ends its
-            turn; or a function of prompt and answer so far that gives the next steps.
-        probability: Of every word of a script that is a text, in [0, 1].
-        context_length: How many words prompt and answer may have together.
-        name: What it is called, in cache keys too.
+        script: A text, of which the model writes the part after the answer so far, word by word, and then ends its
+            turn; or a function (prompt, answer so far) -> next steps.
+        probability: The probability of every word, if the script is a text, in [0, 1].
+        context_length: The maximum number of words of prompt and answer together.
+        name: The model's name, also in cache keys.
     """
 
     def __init__(
@@ -51,19 +53,32 @@ class ScriptedModel(Model):
         return {"name": self.name, "script": self._script, "probability": self.probability}
 
     @property
+    def tokenizer(self) -> "ScriptedTokenizer":
+        return ScriptedTokenizer()
+
+    @property
     def context_length(self) -> int:
         return self._context_length
 
     def session(
-        self,
-        prompt: str,
-        *,
-        role: Literal["base", "nudging"],
-        sampling: Sampling | None = None,
-        grammar: Grammar | None = None,
+        self, prompt: str, *, author: Author, sampling: Sampling | None = None, grammar: Grammar | None = None
     ) -> "ScriptedSession":
-        self.check_room(len(_words(prompt)), role)
+        self.check_prompt_length(len(_words(prompt)), author)
         return ScriptedSession(self, prompt)
+
+    def steps(self, prompt: str, text: str) -> Sequence[Step]:
+        """Return the next steps of the script after this prompt and this answer so far."""
+        if callable(self._script):
+            return self._script(prompt, text)
+        rest = self._script.removeprefix(text) if self._script.startswith(text) else ""
+        return [*(Step(word, self.probability) for word in _words(rest)), Step("", self.probability, end=True)]
+
+
+class ScriptedTokenizer(Tokenizer):
+    """A tokenizer whose tokens are words, each with the space before it."""
+
+    def encode(self, text: str, *, special_tokens: bool) -> list[int]:
+        return [crc32(word.encode()) for word in _words(text)]
 
     def render(
         self, messages: Sequence[Message], template: str | None = None, tools: Sequence[Mapping[str, Any]] = ()
@@ -73,19 +88,9 @@ class ScriptedModel(Model):
             with_tools(messages, tools),
         )
 
-    def encode(self, text: str, *, special_tokens: bool) -> list[int]:
-        return [crc32(word.encode()) for word in _words(text)]
-
-    def steps(self, prompt: str, text: str) -> Sequence[Step]:
-        """What the script says after this prompt and answer so far."""
-        if callable(self._script):
-            return self._script(prompt, text)
-        rest = self._script.removeprefix(text) if self._script.startswith(text) else ""
-        return [*(Step(word, self.probability) for word in _words(rest)), Step("", self.probability, end=True)]
-
 
 class ScriptedSession(Session):
-    """A scripted model at work on one answer. Its tokens are words with the space before them."""
+    """A scripted model, decoding one answer. Its tokens are words, each with the space before it."""
 
     def __init__(self, model: ScriptedModel, prompt: str) -> None:
         self._model, self._prompt = model, prompt
@@ -99,10 +104,10 @@ class ScriptedSession(Session):
             if step.end:
                 return
 
-    def fit(self, text: str, limit: int) -> Fitted:
+    def fit(self, text: str, limit: int) -> FittedText:
         words = _words(text)
         ends = [0, *accumulate(map(len, words))]
-        return Fitted(text[: ends[min(limit, len(words))]], min(limit, len(words)))
+        return FittedText(text[: ends[min(limit, len(words))]], min(limit, len(words)))
 
     def score(self, text: str) -> list[TokenLogprob]:
         logprob = math.log(self._model.probability) if self._model.probability else -math.inf

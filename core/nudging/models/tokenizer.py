@@ -1,4 +1,4 @@
-"""A model's tokens and its chat template: prompts are rendered and counted with them, without weights or torch."""
+"""Tokenizers of transformers. They render and count prompts without weights and without torch."""
 
 import contextlib
 from collections.abc import Generator, Mapping, Sequence
@@ -11,58 +11,57 @@ from safetensors import SafetensorError
 from transformers import AutoTokenizer
 
 from nudging.errors import ChatTemplateError, ModelNotFoundError
-from nudging.models.base import Message
+from nudging.models.base import Tokenizer
+from nudging.prompting.conversation import Message
 from nudging.prompting.instructions import with_tools
-from nudging.tools.parsing import Reading, ToolCall
+from nudging.tools.calls import ParsedAnswer, ToolCall
 
 TODAY = "26 Jul 2024"
-"""To templates that tell the model what day it is, if they ask for it as Llama 3's do: the day that Meta's and the
-authors' prompts have. The same question is to have the same answer tomorrow; who wants another day says so."""
+"""The date for chat templates that tell the model today's date, as Llama 3's do. It is the date in Meta's and the
+authors' prompts: a fixed one, so that the same question has the same answer tomorrow."""
 
 
-class Tokenizer:
-    """A tokenizer of transformers, loaded at its first use.
+class TransformersTokenizer(Tokenizer):
+    """A transformers tokenizer, loaded at its first use.
 
     Args:
         name: A hub id, a folder, or a GGUF file.
-        revision: Of the hub repository.
+        revision: The revision of the hub repository.
     """
 
     def __init__(self, name: str | Path, revision: str | None = None) -> None:
         self.name = str(name)
-        self._revision = revision
+        self.revision = revision
         self._loading = RLock()
         self._loaded: Any = None
 
     @property
     def loaded(self) -> Any:
-        """Transformers' own.
+        """The tokenizer object of transformers.
 
         Raises:
             ModelNotFoundError: It cannot be loaded.
         """
         with self._loading:
             if self._loaded is None:
-                with explained(self.name):
-                    self._loaded = AutoTokenizer.from_pretrained(located(self.name), revision=self._revision)
+                with translated_errors(self.name):
+                    self._loaded = AutoTokenizer.from_pretrained(resolve_path(self.name), revision=self.revision)
             return self._loaded
 
     @property
     def vocabulary(self) -> dict[str, int]:
-        """The id of every token, added ones too."""
+        """The id of every token by its text, added tokens included."""
         return dict(self.loaded.get_vocab())
 
     def encode(self, text: str, *, special_tokens: bool) -> list[int]:
-        """The tokens of a text. Arguments as for `Model.encode`."""
         return list(self.loaded.encode(text, add_special_tokens=special_tokens))
 
     def render(
         self, messages: Sequence[Message], template: str | None = None, tools: Sequence[Mapping[str, Any]] = ()
     ) -> str:
-        """The conversation through the chat template. Arguments and errors as for `Model.render`."""
         if not (template or self.loaded.chat_template):
             raise ChatTemplateError(
-                f"the nudging model {self.name} has no chat template: pass nudging_template='…' (Jinja), take an "
+                f"the nudging model {self.name} has no chat template: pass nudging_template='…' (Jinja), choose an "
                 "instruction-tuned model, or pass rendered Prompts(base=…, nudging=…)"
             )
         if tools or any(message["role"] == "tool" or message.get("tool_calls") for message in messages):
@@ -70,7 +69,7 @@ class Tokenizer:
                 text = self._rendered(messages, template, tools)
                 if self._shows_tools(text, messages, template, tools):
                     return text
-            # a template that knows of no tools: they are told as text
+            # a template without tools: the system message describes them
             messages = with_tools(messages, tools)
         system, *rest = messages
         if system["role"] != "system":
@@ -79,19 +78,18 @@ class Tokenizer:
             text = self._rendered(messages, template)
             if system["content"].strip() in text:
                 return text
-        # a template without a place for it (Gemma's, say): the system text opens the user's turn, as the authors do
+        # a template without a system role (Gemma's): the system text starts the user's message, as the authors do it
         if not rest or rest[0]["role"] != "user":
             return self._rendered(messages, template)
         first = {"role": "user", "content": f"{system['content']}\n{rest[0]['content']}"}
         return self._rendered([first, *rest[1:]], template)
 
-    def read_calls(self, text: str, prompt: str, tools: Sequence[Mapping[str, Any]]) -> Reading | None:
-        """An answer as the tokenizer's own parser reads it. Arguments as for `Model.read_calls`."""
+    def parse(self, text: str, prompt: str, tools: Sequence[Mapping[str, Any]]) -> ParsedAnswer | None:
         if not getattr(self.loaded, "response_template", None):
             return None
         try:
             parsed = self.loaded.parse_response(text, prefix=prompt, tools=list(tools))
-        except Exception:  # whatever a parser stumbles over, others may read it
+        except Exception:  # a parser may fail on anything; the general one (tools/parsing.py) is tried next
             return None
         calls = tuple(
             ToolCall(call["function"]["name"], call["function"]["arguments"])
@@ -101,7 +99,7 @@ class Tokenizer:
         known = {tool["function"]["name"] for tool in tools}
         if not calls or any(call.name not in known for call in calls):
             return None
-        return Reading(parsed.get("content") or "", calls)
+        return ParsedAnswer(parsed.get("content") or "", calls)
 
     def _rendered(
         self, messages: Sequence[Message], template: str | None, tools: Sequence[Mapping[str, Any]] = ()
@@ -127,7 +125,7 @@ class Tokenizer:
     def _shows_tools(
         self, text: str, messages: Sequence[Message], template: str | None, tools: Sequence[Mapping[str, Any]]
     ) -> bool:
-        """Whether a rendered conversation has the tools in it, the calls of them, and what they answered."""
+        """Return True if a rendered conversation contains the tools, the calls and the tools' results."""
         uncalled = [{**message, "tool_calls": None} for message in messages]
         if tools and self._rendered(messages, template) == text:
             return False
@@ -136,8 +134,8 @@ class Tokenizer:
         return all(message["content"].strip() in text for message in messages if message["role"] == "tool")
 
 
-def located(name: str) -> str:
-    """Where transformers finds the files of this name: a folder, or the hub."""
+def resolve_path(name: str) -> str:
+    """Return the name under which transformers finds a model: a folder, or a hub id."""
     path = Path(name).expanduser()
     if path.suffix == ".gguf":
         from nudging.models.local.gguf import converted
@@ -151,8 +149,8 @@ def located(name: str) -> str:
 
 
 @contextlib.contextmanager
-def explained(name: str) -> Generator[None, None, None]:
-    """What goes wrong in loading files of this name, in words for people."""
+def translated_errors(name: str) -> Generator[None, None, None]:
+    """Translate the errors of transformers while it loads `name` into `ModelNotFoundError`."""
     try:
         yield
     except (OSError, ValueError, SafetensorError) as error:

@@ -1,34 +1,30 @@
-"""A conversation -> base prompt and nudging prompt."""
+"""A conversation and the two prompts made from it, checked before anything is computed."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
-import jinja2
+from nudging.errors import PromptError
 
-from nudging.errors import ChatTemplateError, PromptError
-from nudging.models.base import Message, Model
-from nudging.prompting.instructions import with_tools
-from nudging.prompting.templates import render_template
+Message: TypeAlias = Mapping[str, Any]
+"""One message of a conversation in OpenAI's shape: `role` (system, user, assistant, tool) and `content`. An assistant's
+message may have `tool_calls`; a tool's message has `tool_call_id`."""
 
 Role = Literal["system", "user", "assistant", "tool"]
 ROLES: tuple[str, ...] = get_args(Role)
 
-PARTS = {"assistant": {"tool_calls"}, "tool": {"tool_call_id", "name"}}
-"""What messages of a role may have besides role and content."""
-
-BASE_TEMPLATE = "{% for message in messages %}{{ message.content }}\n{% endfor %}"
-"""The base prompt is plain text, a turn a line: for one turn the paper's `{system}\\n{question}\\n`."""
+OPTIONAL_FIELDS = {"assistant": {"tool_calls"}, "tool": {"tool_call_id", "name"}}
+"""The fields that messages of a role may have besides `role` and `content`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """Both prompts as the models shall see them.
+    """Both prompts exactly as the models see them.
 
     Args:
-        base: Plain text; the tokenizer's own special tokens (BOS) are put before it.
-        nudging: Rendered through the nudging model's chat template already; no special tokens are added.
+        base: Plain text. The tokenizer's own special tokens (BOS) are put before it.
+        nudging: Text already rendered through the nudging model's chat template. No special tokens are added.
     """
 
     base: str
@@ -39,10 +35,10 @@ Prompt: TypeAlias = str | Sequence[Message] | Prompts
 
 
 def check_prompt(prompt: Prompt) -> Prompts | list[Message]:
-    """Prompts as they are; anything else as a conversation, neighbours of one role put together.
+    """Return raw `Prompts` unchanged, and anything else as a conversation in which neighbours of one role are merged.
 
     Raises:
-        PromptError: It is empty, or not made of text, or names an unknown role.
+        PromptError: The prompt is empty, is not text, or names an unknown role.
     """
     if isinstance(prompt, Prompts):
         _check_text(prompt.base, "the base prompt")
@@ -60,52 +56,24 @@ def check_prompt(prompt: Prompt) -> Prompts | list[Message]:
         else:
             turns.append(turn)
     if not turns or not (turns[-1]["content"] or turns[-1]["role"] == "tool"):
-        raise PromptError("the prompt is empty: pass a question, or messages of which the last one has a content")
+        raise PromptError("the prompt is empty: pass a question, or messages whose last one has content")
     return list(turns)
 
 
-def render_prompts(
-    messages: Sequence[Message],
-    nudging_model: Model,
-    base_template: str | None,
-    nudging_template: str | None,
-    tools: Sequence[Mapping[str, Any]] = (),
-) -> Prompts:
-    """The conversation as each of the two models shall see it.
-
-    Args:
-        messages: As `check_prompt` gives them.
-        nudging_model: The model whose chat template renders the nudging prompt.
-        base_template: Jinja, for the base prompt, in place of `BASE_TEMPLATE`.
-        nudging_template: Jinja, in place of the nudging model's own.
-        tools: What may be called. The base model is told of them as text.
-
-    Raises:
-        ChatTemplateError: A template is missing, or fails on this conversation.
-    """
-    try:
-        base = render_template(BASE_TEMPLATE if base_template is None else base_template, with_tools(messages, tools))
-    except (jinja2.TemplateError, TypeError) as error:
-        raise ChatTemplateError(
-            f"the base template fails: {error}; it is Jinja and sees `messages`, each with a role and a content"
-        ) from error
-    return Prompts(base=base, nudging=nudging_model.render(messages, nudging_template, tools))
-
-
 def _checked(message: object, where: str) -> dict[str, Any]:
-    """The message as plain data, its calls with arguments that are a dictionary."""
+    """Return the message as plain data, with the arguments of its tool calls as dictionaries."""
     if not isinstance(message, Mapping):
         raise PromptError(f"{where} is {_kind(message)}: a message is a dictionary with a role and a content")
     role = message.get("role")
     if role not in ROLES:
         raise PromptError(f"{where} has the role {role!r}: choose from {', '.join(ROLES)}")
-    if other := set(message) - {"role", "content"} - PARTS.get(role, set()):
+    if other := set(message) - {"role", "content"} - OPTIONAL_FIELDS.get(role, set()):
         raise PromptError(
-            f"{where} has {', '.join(sorted(map(repr, other)))}, which no prompt has a place for: leave it out"
+            f"{where} has {', '.join(sorted(map(repr, other)))}, which cannot be part of a prompt: leave it out"
         )
     content = message.get("content")
     calls = [_checked_call(call, where) for call in message.get("tool_calls") or ()]
-    if calls and content is None:  # as OpenAI has it
+    if calls and content is None:  # OpenAI sends null beside tool calls
         content = ""
     _check_text(content, f"the content of {where}", may_be_empty=True)
     turn = {name: value for name, value in message.items() if value} | {"role": role, "content": content}
@@ -136,21 +104,21 @@ def _check_answers_call(message: Mapping[str, Any], before: Sequence[Message], w
     called = [call["id"] for turn in before for call in turn.get("tool_calls") or ()]
     if message.get("tool_call_id") not in called:
         raise PromptError(
-            f"{where} answers the tool call {message.get('tool_call_id')!r}, which no message before it makes: keep "
-            "the assistant's message that calls the tool, or leave this one out"
+            f"{where} answers the tool call {message.get('tool_call_id')!r}, which no earlier message makes: keep "
+            "the assistant's message with that call, or leave this one out"
         )
 
 
 def _check_text(text: object, where: str, may_be_empty: bool = False) -> None:
     if not isinstance(text, str):
-        raise PromptError(f"{where} is {_kind(text)}: only text can be nudged, pass a string")
+        raise PromptError(f"{where} is {_kind(text)}: pass text as a string")
     if not text and not may_be_empty:
-        raise PromptError(f"{where} is empty: a model needs a text to go on from")
+        raise PromptError(f"{where} is empty: a model needs at least one token to continue from")
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise PromptError(
-            f"{where} has half a character (a lone surrogate) at index {error.start}: decode the text anew, or drop it"
+            f"{where} contains half a character (a lone surrogate) at index {error.start}: decode the text again"
         ) from None
 
 

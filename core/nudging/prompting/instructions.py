@@ -1,10 +1,10 @@
-"""What the models are told beside the conversation, as text in the system turn: tools, and what the answer shall be."""
+"""Put tools and schemas into the system message as text, for models that get them in no other way."""
 
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nudging.models.base import Message
+from nudging.prompting.conversation import Message
 
 TOOLS = """\
 # Tools
@@ -20,23 +20,23 @@ For each function call, return a json object with function name and arguments wi
 <tool_call>
 {{"name": <function-name>, "arguments": <args-json-object>}}
 </tool_call>"""
-"""For models whose chat template has no place for tools, and for base models: what Hermes and Qwen are trained on."""
+"""The text that Hermes and Qwen models are trained on. Base models get it, and chat templates without tools."""
 
 SCHEMA = "Answer with JSON that follows this schema:\n{schema}"
 
 
 def with_tools(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> list[Message]:
-    """The conversation as plain turns of system, user and assistant, for models that know of no tools."""
-    turns = [_plain(message) for message in messages]
-    return _in_system_turn(turns, TOOLS.format(tools="\n".join(map(json.dumps, tools)))) if tools else turns
+    """Return the conversation as plain messages of system, user and assistant, for models without tool support."""
+    plain = [_plain(message) for message in messages]
+    return _in_system_message(plain, TOOLS.format(tools="\n".join(map(json.dumps, tools)))) if tools else plain
 
 
 def with_schema(messages: Sequence[Message], schema: Mapping[str, Any]) -> list[Message]:
-    """The conversation with the schema that the answer will follow."""
-    return _in_system_turn(messages, SCHEMA.format(schema=json.dumps(schema, ensure_ascii=False)))
+    """Return the conversation with the schema of the answer in its system message."""
+    return _in_system_message(messages, SCHEMA.format(schema=json.dumps(schema, ensure_ascii=False)))
 
 
-def _in_system_turn(messages: Sequence[Message], text: str) -> list[Message]:
+def _in_system_message(messages: Sequence[Message], text: str) -> list[Message]:
     first, *rest = messages
     if first["role"] != "system":
         return [{"role": "system", "content": text}, *messages]

@@ -15,9 +15,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
+from nudging._threads import in_thread
 from nudging.answer import Answer, Piece
 from nudging.errors import NudgingError
-from nudging.models.base import in_thread
 from nudging.nudger import Nudger
 from nudging.prompting.conversation import Prompt
 from nudging.request import Options
@@ -125,7 +125,7 @@ class _Answering:
             deltas = Deltas()
 
             def of_piece(piece: Piece, stream: AsyncAnswerStream) -> Chunk:
-                return reply.chunk([deltas.of_piece(piece, stream.begun)])
+                return reply.chunk([deltas.of_piece(piece, stream.partial)])
 
             def last(answer: Answer) -> list[Chunk]:
                 return [reply.chunk([choice]) for choice in deltas.last(answer)]

@@ -6,7 +6,8 @@ from typing import Any
 from uuid import uuid4
 
 from nudging.answer import Answer, Piece, TokenLogprob
-from nudging.tools.parsing import Begun, CallPart, Shown, new_call_id
+from nudging.tools.calls import new_call_id
+from nudging.tools.streaming import DeltaTracker, PartialAnswer, ToolCallDelta
 
 
 class Reply:
@@ -59,12 +60,12 @@ class Deltas:
     """A chat answer, piece by piece. Text that a tool call may begin in is held back."""
 
     def __init__(self) -> None:
-        self._shown = Shown()
+        self._deltas = DeltaTracker()
 
-    def of_piece(self, piece: Piece, begun: Begun) -> dict[str, Any]:
+    def of_piece(self, piece: Piece, partial: PartialAnswer) -> dict[str, Any]:
         """The choice that this piece brings."""
-        delta: dict[str, Any] = {"content": self._shown.content(begun.content)}
-        if parts := [_call_part(part) for part in self._shown.parts(begun.tool_calls)]:
+        delta: dict[str, Any] = {"content": self._deltas.content(partial.content)}
+        if parts := [_call_part(part) for part in self._deltas.parts(partial.tool_calls)]:
             delta["tool_calls"] = parts
         return {
             "index": 0,
@@ -76,9 +77,9 @@ class Deltas:
     def last(self, answer: Answer) -> list[dict[str, Any]]:
         """The choices that end it: what was held back, and why it ended."""
         delta: dict[str, Any] = {}
-        if rest := self._shown.content(answer.content):
+        if rest := self._deltas.content(answer.content):
             delta["content"] = rest
-        if answer.tool_calls and not self._shown.calls:
+        if answer.tool_calls and not self._deltas.calls:
             delta["tool_calls"] = [{"index": index, **call} for index, call in enumerate(calls(answer))]
         end: dict[str, Any] = {"index": 0, "delta": {}, "finish_reason": finish_reason(answer)}
         if answer.logprobs is not None:
@@ -87,7 +88,7 @@ class Deltas:
         return [held_back, end] if delta else [end]
 
 
-def _call_part(part: CallPart) -> dict[str, Any]:
+def _call_part(part: ToolCallDelta) -> dict[str, Any]:
     if part.name is None:
         return {"index": part.index, "function": {"arguments": part.arguments}}
     function = {"name": part.name, "arguments": part.arguments}

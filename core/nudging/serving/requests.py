@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
-from nudging.models import Message
+from nudging.prompting.conversation import Message
 from nudging.request import Options
 
 Number = StrictInt | StrictFloat

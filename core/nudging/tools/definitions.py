@@ -1,4 +1,4 @@
-"""Tools that a model may call: checked, and as the grammar of a call that must be made."""
+"""Definitions of tools: checked, and turned into grammars for calls."""
 
 import json
 import re
@@ -6,31 +6,31 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from nudging.errors import GrammarError
-from nudging.grammar.grammar import Grammar, guided, is_expressible
+from nudging.grammar.grammar import Grammar, guided_schema, is_expressible
 
 Tool: TypeAlias = Mapping[str, Any]
-"""A function as OpenAI describes it: `{"type": "function", "function": {"name", "description", "parameters"}}`."""
+"""A function in OpenAI's shape: `{"type": "function", "function": {"name", "description", "parameters"}}`."""
 
 ToolChoice: TypeAlias = Literal["auto", "none", "required"] | str | Mapping[str, Any]
-"""Whether a tool is called: as the models like, never, always (any of them), or the one of this name."""
+"""When a tool is called: if the models choose to, never, always (any tool), or always the tool with this name."""
 
 
 def check_tools(tools: Sequence[Tool]) -> list[dict[str, Any]]:
-    """The tools as plain data.
+    """Return the tools as plain data.
 
     Raises:
-        GrammarError: One has no name, or no schema of its arguments.
+        GrammarError: A tool has no name, or no schema for its arguments.
     """
     return [_checked(tool, number) for number, tool in enumerate(tools, start=1)]
 
 
 def check_choice(choice: ToolChoice | bool | None, tools: Sequence[Tool]) -> str:
-    """What it comes to: "auto", "none", "required", or the name of the tool that must be called.
+    """Return the tool choice as "auto", "none", "required", or the name of the tool that must be called.
 
     Raises:
-        GrammarError: There is no tool of this name, or none at all.
+        GrammarError: There is no tool with this name, or there are no tools.
     """
-    if isinstance(choice, Mapping):  # as OpenAI has it
+    if isinstance(choice, Mapping):  # OpenAI's shape
         choice = str(choice.get("function", choice).get("name"))
     if choice is None or isinstance(choice, bool):
         choice = "required" if choice else "auto"
@@ -49,14 +49,14 @@ def check_choice(choice: ToolChoice | bool | None, tools: Sequence[Tool]) -> str
 
 
 def names(tools: Sequence[Tool]) -> list[str]:
-    """Of these tools."""
+    """Return the names of the tools."""
     return [tool["function"]["name"] for tool in tools]
 
 
 def call_grammar(tools: Sequence[Tool], choice: str, *, parallel: bool) -> Grammar:
-    """A call of any of these tools, or of the chosen one, with arguments that its schema permits.
+    """Return the grammar of a call of any of the tools, or of the chosen one, with valid arguments.
 
-    With `parallel`, more may follow, each on a line.
+    With `parallel`, more calls may follow, one per line.
     """
     callable_tools = [tool["function"] for tool in tools if choice in ("required", tool["function"]["name"])]
     calls = [f"call{number}" for number, _ in enumerate(callable_tools)]
@@ -64,15 +64,15 @@ def call_grammar(tools: Sequence[Tool], choice: str, *, parallel: bool) -> Gramm
     for call, function in zip(calls, callable_tools, strict=True):
         opening = json.dumps(f'{{"name": {json.dumps(function["name"])}, "arguments": ')
         rules.append(f'{call}: {opening} {call}_arguments "}}"')
-        rules.append(f"{call}_arguments: %json {json.dumps(guided(function['parameters']))}")
+        rules.append(f"{call}_arguments: %json {json.dumps(guided_schema(function['parameters']))}")
     meaning = f"{'calls' if parallel else 'a call'} of {' or '.join(function['name'] for function in callable_tools)}"
     return Grammar.of_lark("\n".join(rules), meaning)
 
 
-def begun_calls_grammar(tools: Sequence[Tool]) -> Grammar | None:
-    """Any text; but what begins as a call of one of these tools, in whatever format, goes on as its schema permits.
+def optional_calls_grammar(tools: Sequence[Tool]) -> Grammar | None:
+    """Return the grammar of any text in which every call of a tool, in whatever format, has valid arguments.
 
-    None if no tool has a schema that can be expressed.
+    None if no tool has a schema that a grammar can express.
     """
     functions = [tool["function"] for tool in tools if is_expressible(tool["function"]["parameters"])]
     if not functions:
@@ -81,9 +81,9 @@ def begun_calls_grammar(tools: Sequence[Tool]) -> Grammar | None:
     rules = [f"start: ({' | '.join(calls)})* TEXT", r"TEXT: /(.|\n)*/"]
     for call, function in zip(calls, functions, strict=True):
         name = re.escape(json.dumps(function["name"])).replace("/", r"\/")
-        rules.append(f'{call}: {call}_begun ", \\"arguments\\": " {call}_arguments "}}"')
-        rules.append(rf'{call}_begun[lazy]: /(.|\n)*"name"[ \n]*:[ \n]*{name}/')
-        rules.append(f"{call}_arguments: %json {json.dumps(guided(function['parameters']))}")
+        rules.append(f'{call}: {call}_start ", \\"arguments\\": " {call}_arguments "}}"')
+        rules.append(rf'{call}_start[lazy]: /(.|\n)*"name"[ \n]*:[ \n]*{name}/')
+        rules.append(f"{call}_arguments: %json {json.dumps(guided_schema(function['parameters']))}")
     return Grammar.of_lark("\n".join(rules), "a call of a tool", lazy=True)
 
 
@@ -96,7 +96,7 @@ def _checked(tool: object, number: int) -> dict[str, Any]:
         )
     name = function.get("name")
     if not isinstance(name, str) or not re.fullmatch(r"[\w.-]{1,128}", name):
-        raise GrammarError(f"{where} has the name {name!r}: give one of letters, digits, '_', '-' and '.'")
+        raise GrammarError(f"{where} has the name {name!r}: use letters, digits, '_', '-' and '.' only")
     parameters = function.get("parameters")
     if not isinstance(parameters, Mapping) or not parameters:
         raise GrammarError(
@@ -109,5 +109,5 @@ def _checked(tool: object, number: int) -> dict[str, Any]:
     try:
         plain: dict[str, Any] = json.loads(json.dumps({**function, "parameters": parameters}))
     except (TypeError, ValueError) as error:
-        raise GrammarError(f"the tool {name!r} is not plain data: {error}") from None
+        raise GrammarError(f"the tool {name!r} cannot be written as JSON: {error}") from None
     return {"type": "function", "function": plain}

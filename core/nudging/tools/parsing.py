@@ -1,197 +1,76 @@
-"""Tool calls in what a model wrote, in the formats that models of today emit.
+"""Parse the tool calls in an answer, in the formats that current models write.
 
-Hermes and Qwen (`<tool_call>{…}</tool_call>`), Llama (`{"name": …, "parameters": …}`, perhaps after `<|python_tag|>`),
-Mistral (`[TOOL_CALLS] [{…}]`, `[TOOL_CALLS]name{…}`), and JSON in a fence. What was meant as a call and is malformed is
-kept as an invalid one; everything else is content.
+Hermes and Qwen (`<tool_call>{…}</tool_call>`), Llama (`{"name": …, "parameters": …}`, sometimes after
+`<|python_tag|>`), Mistral (`[TOOL_CALLS] [{…}]`, `[TOOL_CALLS]name{…}`), and JSON in a code fence. A malformed call is
+returned as an `InvalidToolCall`. All other text is content.
 """
 
 import json
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
-from uuid import uuid4
 
-OPENINGS = "<tool_call>", "[TOOL_CALLS]", "<|python_tag|>", "```json", "```\n"
-"""What begins a call in the middle of a text. At its beginning a bracket or the name of a tool does too."""
+from nudging.tools.calls import InvalidToolCall, ParsedAnswer, ToolCall
+
+CALL_MARKERS = "<tool_call>", "[TOOL_CALLS]", "<|python_tag|>", "```json", "```\n"
+"""Texts that start a call anywhere in an answer. A bracket or a tool's name starts one only at the answer's start."""
 
 _HERMES = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|\Z)", re.DOTALL)
 _MISTRAL = re.compile(r"\[TOOL_CALLS\]\s*(.*)", re.DOTALL)
 _PYTHON_TAG = re.compile(r"<\|python_tag\|>\s*(.*)", re.DOTALL)
 _FENCED = re.compile(r"```(?:json)?\s*\n(\s*[\[{].*?)\s*(?:```|\Z)", re.DOTALL)
-_BEGUN = re.compile(r'\{"name": ("(?:[^"\\]|\\.)*"), "arguments": (.*)', re.DOTALL)
-_MEANT_AS_CALL = re.compile(r'\s*\[?\s*\{\s*"(?:name|function)"\s*:\s*"([^"]*)')
+_CALL_START = re.compile(r'\s*\[?\s*\{\s*"(?:name|function)"\s*:\s*"([^"]*)')
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCall:
-    """A call that a model made. The arguments are JSON; whether the tool takes them, the tool says."""
-
-    name: str
-    arguments: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class InvalidToolCall:
-    """What was meant as a call and is none.
+def parse_calls(text: str, names: Sequence[str]) -> ParsedAnswer:
+    """Split an answer into its content and its tool calls.
 
     Args:
-        name: Of the tool, if it can be made out.
-        text: As the model wrote it.
-        error: What is wrong with it.
-    """
-
-    name: str | None
-    text: str
-    error: str
-
-
-@dataclass(frozen=True, slots=True)
-class BegunCall:
-    """A call that is being written.
-
-    Args:
-        name: Of the tool.
-        arguments: JSON, as far as it has come.
-    """
-
-    name: str
-    arguments: str
-
-
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """What of an unfinished answer may be shown already: its content, and the calls in it."""
-
-    content: str
-    tool_calls: tuple[BegunCall, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class CallPart:
-    """What a call grew by.
-
-    Args:
-        index: Of the call in its answer.
-        name: Of the tool, with the call's first part.
-        arguments: JSON, a part of it.
-    """
-
-    index: int
-    name: str | None
-    arguments: str
-
-
-class Shown:
-    """What of an unfinished answer was shown, for those who show an answer part by part."""
-
-    def __init__(self) -> None:
-        self._content = ""
-        self._arguments: list[str] = []  # of each call that has begun
-
-    @property
-    def calls(self) -> int:
-        """How many calls have begun."""
-        return len(self._arguments)
-
-    def content(self, content: str) -> str:
-        """What the content grew by. What was shown is not taken back: one that goes on otherwise adds nothing."""
-        if not content.startswith(self._content):
-            return ""
-        added = content[len(self._content) :]
-        self._content = content
-        return added
-
-    def parts(self, calls: Sequence[BegunCall]) -> Iterator[CallPart]:
-        """What the calls grew by."""
-        for index, call in enumerate(calls):
-            if index == len(self._arguments):
-                self._arguments.append(call.arguments)
-                yield CallPart(index, call.name, call.arguments)
-            elif added := call.arguments[len(self._arguments[index]) :]:
-                self._arguments[index] = call.arguments
-                yield CallPart(index, None, added)
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """An answer, read: its content, and the calls in it."""
-
-    content: str
-    tool_calls: tuple[ToolCall, ...] = ()
-    invalid_tool_calls: tuple[InvalidToolCall, ...] = ()
-
-
-def new_call_id() -> str:
-    """An id that no other call has, for those who answer it."""
-    return f"call_{uuid4().hex[:24]}"
-
-
-def read_calls(text: str, names: Sequence[str]) -> Reading:
-    """The calls in a text, and the text without them.
-
-    Args:
-        text: What a model wrote.
-        names: Of the tools there are.
+        text: The answer.
+        names: The names of the tools.
     """
     for pattern in (_HERMES, _MISTRAL, _PYTHON_TAG, _FENCED):
         if found := list(pattern.finditer(text)):
-            calls = [call for match in found for call in _calls(match[1], names, meant=pattern is not _FENCED)]
+            calls = [call for match in found for call in _calls(match[1], names, marked=pattern is not _FENCED)]
             if calls:
                 content = pattern.sub("", text).rstrip()
-                return _reading(content if content.strip() else "", calls)
-    calls = _calls(text.strip(), names, meant=False)
-    return _reading("", calls) if calls else Reading(text)
+                return _split(content if content.strip() else "", calls)
+    calls = _calls(text.strip(), names, marked=False)
+    return _split("", calls) if calls else ParsedAnswer(text)
 
 
-def certain_content(text: str, names: Sequence[str]) -> str:
-    """The beginning of an unfinished text that no call can begin in: what may be shown already."""
-    beginning = text.lstrip()
-    if not beginning or any(beginning.startswith(name) or name.startswith(beginning) for name in ("{", "[", *names)):
-        return ""
-    openings = [at for opening in OPENINGS if (at := text.find(opening)) >= 0]
-    partial = [len(text) - n for opening in OPENINGS for n in range(1, len(opening)) if text.endswith(opening[:n])]
-    return text[: min([*openings, *partial], default=len(text))].rstrip()  # the space before a call goes with it
-
-
-def begun_calls(text: str) -> Iterator[BegunCall]:
-    """The calls in an unfinished text of nothing but calls, which their grammar has written as this expects."""
-    while begun := _BEGUN.match(text):
-        name, text = json.loads(begun[1]), begun[2]
-        try:
-            _, end = json.JSONDecoder().raw_decode(text)
-        except ValueError:  # not complete yet
-            end = len(text)
-        yield BegunCall(name, text[:end])
-        text = text[end:].removeprefix("}").lstrip()
-
-
-def _reading(content: str, calls: Sequence[ToolCall | InvalidToolCall]) -> Reading:
+def _split(content: str, calls: Sequence[ToolCall | InvalidToolCall]) -> ParsedAnswer:
     valid = tuple(call for call in calls if isinstance(call, ToolCall))
-    return Reading(content, valid, tuple(call for call in calls if isinstance(call, InvalidToolCall)))
+    return ParsedAnswer(content, valid, tuple(call for call in calls if isinstance(call, InvalidToolCall)))
 
 
-def _calls(text: str, names: Sequence[str], *, meant: bool) -> list[ToolCall | InvalidToolCall]:
-    """The calls that a text consists of; none if it is something else, and was not `meant` as calls for certain."""
+def _calls(text: str, names: Sequence[str], *, marked: bool) -> list[ToolCall | InvalidToolCall]:
+    """Return the calls in a text that consists of calls only, or an empty list if it does not.
+
+    Args:
+        text: The text, without the markers of its format.
+        names: The names of the tools.
+        marked: True if markers show that the text is a call, so that anything else in it is malformed.
+    """
     if named := next((name for name in names if re.match(rf"{re.escape(name)}\s*(\[ARGS\])?\s*\{{", text)), None):
         return [_call(named, text[text.index("{") :])]
     values, rest = _json_values(text)
     calls = [item for value in values for item in (value if isinstance(value, list) else [value])]
     if (
         calls
-        and all(_is_call(call, None if meant else names) for call in calls)
-        and (meant or not rest or _MEANT_AS_CALL.match(rest))
+        and all(_is_call(call, None if marked else names) for call in calls)
+        and (marked or not rest or _CALL_START.match(rest))
     ):
         whole = [_whole_call(call) for call in calls]
         return [*whole, _malformed(rest)] if rest else whole
-    like_a_call = _MEANT_AS_CALL.match(text)
-    if meant or (like_a_call and like_a_call[1] in names and not values):
+    call_start = _CALL_START.match(text)
+    if marked or (call_start and call_start[1] in names and not values):
         return [_malformed(text)]
     return []
 
 
 def _json_values(text: str) -> tuple[list[Any], str]:
-    """The JSON values that a text begins with, separated by space, commas or semicolons, and what follows them."""
+    """Return the JSON values at the start of a text (separated by space, commas or semicolons), and the rest."""
     values = []
     while text := text.lstrip(" \n\t,;"):
         try:
@@ -204,7 +83,7 @@ def _json_values(text: str) -> tuple[list[Any], str]:
 
 
 def _is_call(value: Any, names: Sequence[str] | None) -> bool:
-    """Whether a JSON value has the shape of a call, of one of these tools or of any."""
+    """Return True if a JSON value has the shape of a call of one of these tools (of any tool if `names` is None)."""
     if not isinstance(value, dict):
         return False
     inner = value["function"] if isinstance(value.get("function"), dict) else value

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from nudging.models.local.batching import Passes, _Pass
+from nudging.models.local.batching import BatchScheduler, ForwardPass
 from nudging.models.local.model import LocalModel
-from nudging.models.local.timing import Pace
+from nudging.models.local.timing import PassTimer
 from tiny import WINDOW
 from transformers import AutoModelForCausalLM, DynamicCache
 
@@ -18,13 +18,13 @@ LENGTHS = [(0, 1), (0, 2 * WINDOW), (7, 1), (3 * WINDOW, 5), (2, 9)]
 
 
 @pytest.fixture(params=["tiny_base", "tiny_nudging"])
-def passes(request: pytest.FixtureRequest) -> Passes:
+def passes(request: pytest.FixtureRequest) -> BatchScheduler:
     """Of a model with sliding windows, and of one without."""
     folder = request.getfixturevalue(request.param)
-    return Passes(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), Pace())
+    return BatchScheduler(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), PassTimer())
 
 
-def wanted(passes: Passes, keep: int = 1) -> list[_Pass]:
+def wanted(passes: BatchScheduler, keep: int = 1) -> list[ForwardPass]:
     """Sequences of all lengths, each with its beginning in its cache."""
     torch.manual_seed(0)
     found = []
@@ -32,18 +32,18 @@ def wanted(passes: Passes, keep: int = 1) -> list[_Pass]:
         tokens, cache = torch.randint(5, 200, (start + new,)).tolist(), DynamicCache()
         if start:
             passes.run(tokens[:start], cache, 1)
-        found.append(_Pass(passes, tokens[start:], cache, min(keep, new)))
+        found.append(ForwardPass(passes, tokens[start:], cache, min(keep, new)))
     return found
 
 
 @pytest.mark.parametrize("keep", [1, 4])
-def test_together_they_find_what_they_find_alone(passes: Passes, keep: int) -> None:
+def test_together_they_find_what_they_find_alone(passes: BatchScheduler, keep: int) -> None:
     alone, together = wanted(passes, keep), wanted(passes, keep)
     for one in alone:
-        passes.work([one])
+        passes.run_batch([one])
     for _ in range(2):  # the first time is a trial, which falls back on passes alone
         together = wanted(passes, keep)
-        passes.work(together)
+        passes.run_batch(together)
     assert passes.can_batch
     for one, other in zip(alone, together, strict=True):
         torch.testing.assert_close(one.logits.result(), other.logits.result(), atol=1e-4, rtol=1e-4)
@@ -51,32 +51,34 @@ def test_together_they_find_what_they_find_alone(passes: Passes, keep: int) -> N
         assert one.cache.get_seq_length() == other.cache.get_seq_length()
 
 
-def test_they_share_one_pass_through_the_model(passes: Passes, monkeypatch: pytest.MonkeyPatch) -> None:
-    passes.work(wanted(passes))
+def test_they_share_one_pass_through_the_model(passes: BatchScheduler, monkeypatch: pytest.MonkeyPatch) -> None:
+    passes.run_batch(wanted(passes))
     several = wanted(passes)
     fed: list[int] = []
-    monkeypatch.setattr(passes.pace, "took", lambda tokens, seconds, sequences: fed.append(tokens))
-    passes.work(several)
+    monkeypatch.setattr(passes.timer, "record", lambda tokens, seconds, sequences: fed.append(tokens))
+    passes.run_batch(several)
     assert fed == [sum(new for _, new in LENGTHS)]
 
 
 def test_a_model_that_finds_something_else_in_company_goes_alone(
-    passes: Passes, monkeypatch: pytest.MonkeyPatch
+    passes: BatchScheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = wanted(passes)
     for one in alone:
-        passes.work([one])
+        passes.run_batch([one])
     noise = lambda _, several: [torch.randn_like(one.logits.result()) for one in alone[: len(several)]]  # noqa: E731
-    monkeypatch.setattr("nudging.models.local.batching._side_by_side", noise)
+    monkeypatch.setattr("nudging.models.local.batching._batched_pass", noise)
     several = wanted(passes)
-    passes.work(several)
+    passes.run_batch(several)
     assert not passes.can_batch
     for one, other in zip(alone, several, strict=True):
         torch.testing.assert_close(one.logits.result(), other.logits.result())
 
 
-def test_a_pass_that_fails_in_company_is_made_again_alone(passes: Passes, monkeypatch: pytest.MonkeyPatch) -> None:
-    passes.work(wanted(passes))
+def test_a_pass_that_fails_in_company_is_made_again_alone(
+    passes: BatchScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes.run_batch(wanted(passes))
     expected = [one.logits.result() for one in several] if (several := worked(passes)) else []
     layer: Any = passes.weights.model.layers[1].mlp
     forward = layer.forward
@@ -88,16 +90,16 @@ def test_a_pass_that_fails_in_company_is_made_again_alone(passes: Passes, monkey
 
     again = wanted(passes)
     monkeypatch.setattr(layer, "forward", fail_on_many)
-    passes.work(again)
+    passes.run_batch(again)
     assert passes.can_batch
     for one, logits in zip(again, expected, strict=True):
         torch.testing.assert_close(one.logits.result(), logits)
 
 
-def worked(passes: Passes) -> list[_Pass]:
+def worked(passes: BatchScheduler) -> list[ForwardPass]:
     several = wanted(passes)
     for one in several:
-        passes.work([one])
+        passes.run_batch([one])
     return several
 
 
@@ -109,7 +111,7 @@ def test_a_failure_reaches_only_the_one_who_asked(tiny_base: Path) -> None:
     def ask(tokens: list[int]) -> object:
         start.wait()
         try:
-            return model.forward(tokens, DynamicCache(), 1).shape[0]
+            return model.weights.forward(tokens, DynamicCache(), 1).shape[0]
         except IndexError as error:
             return error
 

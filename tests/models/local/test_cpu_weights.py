@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from nudging.models.local.cpu_weights import PackedLinear, can_pack, pack
+from nudging.models.local.cpu_weights import PackedLinear, can_pack, pack_weights
 from nudging.models.local.model import LocalModel
 from torch import nn
 from transformers import AutoModelForCausalLM
@@ -18,7 +18,7 @@ packing = pytest.mark.skipif(not can_pack(), reason="this torch has no oneDNN")
 def test_a_packed_model_says_what_it_said_before(tiny_base: Path, tokens: int) -> None:
     model = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32)
     packed = deepcopy(model)
-    pack(packed)
+    pack_weights(packed)
     ids = torch.arange(tokens)[None] % model.config.vocab_size
     with torch.inference_mode():
         torch.testing.assert_close(packed(input_ids=ids).logits, model(input_ids=ids).logits, atol=1e-4, rtol=1e-4)
@@ -27,7 +27,7 @@ def test_a_packed_model_says_what_it_said_before(tiny_base: Path, tokens: int) -
 @packing
 def test_the_last_layer_is_packed_and_the_embedding_it_shares_stays(tiny_nudging: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(tiny_nudging, tie_word_embeddings=True)
-    pack(model)
+    pack_weights(model)
     assert isinstance(model.lm_head, PackedLinear)
     assert model.get_input_embeddings().weight.shape == (model.config.vocab_size, model.config.hidden_size)
 
@@ -39,11 +39,11 @@ def test_layers_that_do_more_than_a_matrix_are_left_alone() -> None:
 
     model = nn.Sequential(Doubled(8, 8), nn.Linear(8, 8, dtype=torch.float64))
     layers = list(model)
-    pack(model)
+    pack_weights(model)
     assert list(model) == layers
 
 
 @packing
 def test_local_models_are_packed(tiny_base: Path) -> None:
     model = LocalModel(tiny_base, device="cpu")
-    assert any(isinstance(module, PackedLinear) for module in model._load_weights().modules())
+    assert any(isinstance(module, PackedLinear) for module in model.weights.load().modules())

@@ -18,14 +18,15 @@ from nudging import (
 from nudging.models.base import Hint, Sampling
 from nudging.models.local.kv_cache import KVCache
 from nudging.models.local.model import LocalModel
-from nudging.tools.parsing import ToolCall
+from nudging.models.local.speculative import SpeculativeDecoder
+from nudging.tools.calls import ToolCall
 from tiny import WINDOW, tiny_gemma, tiny_llama, tiny_mamba
 
 LONG = "the sky is blue and the sun is far away, " * 4
 
 
 def steps_of(model: LocalModel, prompt: str, text: str = "", limit: int = 12, hint: str = "") -> list[str]:
-    session = model.session(prompt, role="base")
+    session = model.session(prompt, author="base")
     taken = [step.text for step in session.steps(text, limit, Hint(hint))]
     session.close()
     return taken
@@ -33,7 +34,7 @@ def steps_of(model: LocalModel, prompt: str, text: str = "", limit: int = 12, hi
 
 def test_a_sliding_window_model_is_right_beyond_its_window(tiny_base: Path) -> None:
     model, naive = LocalModel(tiny_base), NaiveModel(str(tiny_base), bos=True)
-    assert len(model.encode(LONG, special_tokens=True)) > 2 * WINDOW
+    assert len(model.tokenizer.encode(LONG, special_tokens=True)) > 2 * WINDOW
     assert steps_of(model, LONG) == [text for text, _, _ in naive.complete(LONG, 12)]
     # and after going back to a point that the window had left
     middle = LONG[: len(LONG) // 2]
@@ -41,7 +42,7 @@ def test_a_sliding_window_model_is_right_beyond_its_window(tiny_base: Path) -> N
 
 
 def test_asking_again_costs_nothing(tiny_base: Path) -> None:
-    session = LocalModel(tiny_base).session(LONG, role="base")
+    session = LocalModel(tiny_base).session(LONG, author="base")
     first = list(session.steps("", 8))
     before = session.usage()
     assert list(session.steps("", 8)) == first
@@ -50,18 +51,18 @@ def test_asking_again_costs_nothing(tiny_base: Path) -> None:
 
 def test_a_longer_text_costs_only_what_is_new(tiny_base: Path) -> None:
     model = LocalModel(tiny_base)
-    session = model.session(LONG, role="base")
+    session = model.session(LONG, author="base")
     next(session.steps("", 1))
     before = session.usage()
     next(session.steps(" so we go", 1))
-    new = len(model.encode(LONG + " so we go", special_tokens=True)) - before.prompt_tokens
+    new = len(model.tokenizer.encode(LONG + " so we go", special_tokens=True)) - before.prompt_tokens
     assert session.usage().tokens_fed - before.tokens_fed <= new + 1
 
 
 def test_a_second_session_reuses_the_prefix_of_the_first(tiny_base: Path) -> None:
     model = LocalModel(tiny_base)
     steps_of(model, LONG + "one")
-    session = model.session(LONG + "two", role="base")
+    session = model.session(LONG + "two", author="base")
     next(session.steps("", 1))
     assert session.usage().tokens_fed < 10
 
@@ -69,16 +70,16 @@ def test_a_second_session_reuses_the_prefix_of_the_first(tiny_base: Path) -> Non
 def test_a_hint_that_comes_true_saves_forward_passes_and_one_that_does_not_changes_nothing(tiny_base: Path) -> None:
     model = LocalModel(tiny_base)
     expected = steps_of(model, "the sun", limit=8)
-    plain = LocalModel(tiny_base).session("the sun", role="base")
+    plain = LocalModel(tiny_base).session("the sun", author="base")
     list(plain.steps("", 8))
     for hint in ["".join(expected), expected[0] + " nonsense", "🌍🌍", "e sun"]:
-        session = LocalModel(tiny_base).session("the sun", role="base")
+        session = LocalModel(tiny_base).session("the sun", author="base")
         assert [step.text for step in session.steps("", 8, Hint(hint))] == expected
         assert session.usage().forward_passes <= plain.usage().forward_passes
 
 
 def test_closing_steps_early_leaves_the_session_usable(tiny_base: Path) -> None:
-    session = LocalModel(tiny_base).session("the sun", role="base")
+    session = LocalModel(tiny_base).session("the sun", author="base")
     whole = list(session.steps("", 8))
     again = session.steps("", 8)
     next(again)
@@ -89,9 +90,9 @@ def test_closing_steps_early_leaves_the_session_usable(tiny_base: Path) -> None:
 def test_a_failing_forward_pass_leaves_the_model_usable(tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = LocalModel(tiny_base)
     expected = steps_of(model, "the sun")
-    session = model.session("the moon", role="base")
+    session = model.session("the moon", author="base")
     with monkeypatch.context() as patch:
-        patch.setattr(model._load_weights().lm_head, "forward", lambda *_: 1 / 0)
+        patch.setattr(model.weights.load().lm_head, "forward", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             next(session.steps("", 1))
         session.close()
@@ -102,15 +103,15 @@ def test_a_failing_forward_pass_leaves_the_model_usable(tiny_base: Path, monkeyp
 def test_steps_end_where_the_context_is_full(tmp_path: Path) -> None:
     model = LocalModel(tiny_llama(tmp_path, context=32))
     prompt = "the sky is"
-    room = 32 - len(model.encode(prompt, special_tokens=True))
+    room = 32 - len(model.tokenizer.encode(prompt, special_tokens=True))
     for limit in (room - 1, room, room + 1, 200):
         assert len(steps_of(model, prompt, limit=limit, hint=" blue" * 40)) <= room
 
 
 def test_a_prompt_longer_than_the_context_is_refused_before_the_weights_are_loaded(tmp_path: Path) -> None:
     model = LocalModel(tiny_llama(tmp_path, context=32))
-    with pytest.raises(ContextLengthError, match=r"\d+ tokens long, and .* has a context of 32"):
-        model.session(LONG, role="nudging")
+    with pytest.raises(ContextLengthError, match=r"\d+ tokens, and .* has a context of 32"):
+        model.session(LONG, author="nudging")
     assert model._weights is None
 
 
@@ -126,7 +127,7 @@ def test_an_answer_that_reaches_the_end_of_a_context_stops_with_length(tmp_path:
 
 def test_the_base_prompt_gets_a_bos_and_the_nudging_prompt_none(tiny_base: Path) -> None:
     model = LocalModel(tiny_base)
-    as_base, as_nudging = (model.session("the sun", role=role).usage() for role in ("base", "nudging"))
+    as_base, as_nudging = (model.session("the sun", author=author).usage() for author in ("base", "nudging"))
     assert as_base.prompt_tokens == as_nudging.prompt_tokens + 1
 
 
@@ -134,7 +135,7 @@ def test_the_base_prompt_gets_a_bos_and_the_nudging_prompt_none(tiny_base: Path)
 def test_half_precision_runs(tiny_base: Path, dtype: str) -> None:
     model = LocalModel(tiny_base, dtype=dtype)
     assert len(steps_of(model, "the sun")) > 0
-    assert model._load_weights().dtype == getattr(torch, dtype)
+    assert model.weights.load().dtype == getattr(torch, dtype)
 
 
 def test_a_device_map_places_the_weights(tiny_base: Path) -> None:
@@ -145,7 +146,7 @@ def test_a_device_map_places_the_weights(tiny_base: Path) -> None:
 
 def test_a_cache_lent_out_is_nobody_elses(tiny_base: Path) -> None:
     model = LocalModel(tiny_base)
-    one, other = (model.session(LONG, role="base") for _ in range(2))
+    one, other = (model.session(LONG, author="base") for _ in range(2))
     first, second = one.steps("", 8), other.steps("", 8)
     mixed = [step for pair in zip(first, second, strict=True) for step in pair]
     assert mixed[::2] == mixed[1::2]
@@ -155,17 +156,21 @@ def test_idle_caches_are_few(tiny_base: Path) -> None:
     model = LocalModel(tiny_base, kept_caches=2)
     for prompt in ["one", "two", "three", "the sun"]:
         steps_of(model, prompt, limit=2)
-    assert len(model._idle_caches) == 2
+    assert len(model.caches._idle) == 2
+
+
+def first_choice(model: LocalModel, cache: KVCache, tokens: list[int]) -> int:
+    return next(SpeculativeDecoder(cache, model.weights.forward).choices(tokens, 1, None)).token
 
 
 def test_a_fork_does_not_share_its_layers(tiny_base: Path) -> None:
     model = LocalModel(tiny_base)
-    tokens = model.encode(LONG, special_tokens=True)
+    tokens = model.tokenizer.encode(LONG, special_tokens=True)
     cache = KVCache()
-    next(cache.choices_after(tokens, 1, model.forward))
+    first_choice(model, cache, tokens)
     fork = cache.fork(10)
-    expected = next(KVCache().choices_after(tokens[:12], 1, model.forward))
-    assert next(fork.choices_after(tokens[:12], 1, model.forward)).token == expected.token
+    expected = first_choice(model, KVCache(), tokens[:12])
+    assert first_choice(model, fork, tokens[:12]) == expected
     assert cache.tokens == tokens
 
 
@@ -173,7 +178,7 @@ def test_the_draw_at_a_position_depends_on_seed_and_position_alone(tiny_base: Pa
     model = LocalModel(tiny_base)
 
     def drawn(seed: str, hint: str = "") -> list[str]:
-        session = model.session("the sun", role="base", sampling=Sampling(1.0, 0.9, seed))
+        session = model.session("the sun", author="base", sampling=Sampling(1.0, 0.9, seed))
         taken = [step.text for step in session.steps("", 12, Hint(hint))]
         session.close()
         return taken
@@ -186,23 +191,23 @@ def test_the_draw_at_a_position_depends_on_seed_and_position_alone(tiny_base: Pa
 
 
 def test_a_recurrent_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedModelError, match="rolled back"):
+    with pytest.raises(UnsupportedModelError, match="cannot be cropped"):
         steps_of(LocalModel(tiny_mamba(tmp_path)), "the sun")
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError, match=r"no folder .*nowhere"):
-        LocalModel(tmp_path / "nowhere").session("the sun", role="base")
+        LocalModel(tmp_path / "nowhere").session("the sun", author="base")
 
 
 def test_a_folder_without_a_model(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError, match="cannot load"):
-        LocalModel(tmp_path).session("the sun", role="base")
+        LocalModel(tmp_path).session("the sun", author="base")
 
 
 def test_a_model_that_the_hub_does_not_have() -> None:
     with pytest.raises(ModelNotFoundError, match="no-such-model"):
-        LocalModel("nobody/no-such-model").session("the sun", role="base")
+        LocalModel("nobody/no-such-model").session("the sun", author="base")
 
 
 def test_a_device_that_is_not_there(tiny_base: Path) -> None:
@@ -240,14 +245,14 @@ def test_a_template_without_a_place_for_a_system_text_gets_it_with_the_first_que
     for template in [refusing + dropping, dropping]:
         set_template(folder, template)
         messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "why"}]
-        assert LocalModel(folder).render(messages) == "<Be brief.\nwhy>"
+        assert LocalModel(folder).tokenizer.render(messages) == "<Be brief.\nwhy>"
 
 
 def test_a_template_that_fails_says_on_what(tiny_nudging: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(tiny_nudging, tmp_path / "failing")
     set_template(folder, "{{ raise_exception('roles must alternate') }}")
     with pytest.raises(ChatTemplateError, match=r"roles assistant, user: roles must alternate"):
-        LocalModel(folder).render([{"role": "assistant", "content": "a"}, {"role": "user", "content": "b"}])
+        LocalModel(folder).tokenizer.render([{"role": "assistant", "content": "a"}, {"role": "user", "content": "b"}])
 
 
 def set_template(folder: Path, template: str) -> None:
@@ -277,7 +282,7 @@ TOOL_TEMPLATE = (
 
 
 def test_a_template_that_knows_tools_renders_them_itself(tiny_nudging: Path) -> None:
-    text = LocalModel(tiny_nudging).render(CALLED, TOOL_TEMPLATE, [ADD])
+    text = LocalModel(tiny_nudging).tokenizer.render(CALLED, TOOL_TEMPLATE, [ADD])
     assert text.startswith("<tool>add<|user|>")
     assert '<call>{"name": "add", "arguments": {"a": 1}}' in text
     assert "<|tool|>three" in text
@@ -285,8 +290,8 @@ def test_a_template_that_knows_tools_renders_them_itself(tiny_nudging: Path) -> 
 
 def test_a_template_that_knows_none_finds_them_in_plain_turns(tiny_nudging: Path) -> None:
     model = LocalModel(tiny_nudging)
-    assert "You may call one or more functions" in model.render(CALLED[:1], tools=[ADD])
-    text = model.render(CALLED, tools=[ADD])
+    assert "You may call one or more functions" in model.tokenizer.render(CALLED[:1], tools=[ADD])
+    text = model.tokenizer.render(CALLED, tools=[ADD])
     assert '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>' in text
     assert "<|user|><tool_response>\nthree\n</tool_response>" in text
 
@@ -294,7 +299,7 @@ def test_a_template_that_knows_none_finds_them_in_plain_turns(tiny_nudging: Path
 def test_calls_are_read_by_the_tokenizers_own_parser_where_there_is_one(tiny_nudging: Path) -> None:
     model = LocalModel(tiny_nudging)
     text = 'Well. <<add|{"a": 1}>>'
-    assert model.read_calls(text, "<|assistant|>", [ADD]) is None
+    assert model.tokenizer.parse(text, "<|assistant|>", [ADD]) is None
     model.tokenizer.loaded.response_template = {
         "defaults": {"role": "assistant"},
         "start_anchor": "<|assistant|>",
@@ -309,9 +314,9 @@ def test_calls_are_read_by_the_tokenizers_own_parser_where_there_is_one(tiny_nud
             },
         },
     }
-    reading = model.read_calls(text, "<|assistant|>", [ADD])
-    assert reading is not None
-    assert reading.tool_calls == (ToolCall("add", {"a": 1}),)
-    assert reading.content.strip() == "Well."
-    assert model.read_calls("Well.", "<|assistant|>", [ADD]) is None
-    assert model.read_calls("<<add|{oops>>", "<|assistant|>", [ADD]) is None
+    parsed = model.tokenizer.parse(text, "<|assistant|>", [ADD])
+    assert parsed is not None
+    assert parsed.tool_calls == (ToolCall("add", {"a": 1}),)
+    assert parsed.content.strip() == "Well."
+    assert model.tokenizer.parse("Well.", "<|assistant|>", [ADD]) is None
+    assert model.tokenizer.parse("<<add|{oops>>", "<|assistant|>", [ADD]) is None

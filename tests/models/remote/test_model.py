@@ -133,11 +133,11 @@ EXPECTING: list[list[Any]] = [[], [503], ["reset"], [("cut", 1)]]
 @pytest.mark.parametrize("faults", EXPECTING, ids=str)
 def test_what_is_expected_is_on_its_way_and_asked_once(servers: tuple[StandIn, StandIn], faults: list[Any]) -> None:
     base = remote(servers).base_model
-    wanted = list(base.session("why", role="base").steps(" not", 8))
+    wanted = list(base.session("why", author="base").steps(" not", 8))
     servers[0].requests.clear()
-    session = base.session("why", role="base")
+    session = base.session("why", author="base")
     servers[0].faults = [*faults]
-    session.expect(" not", 8)
+    session.prefetch(" not", 8)
     assert len(servers[0].requests) == 1
     assert list(session.steps(" not", 8)) == wanted
     assert len(servers[0].requests) == 1 + len(faults)
@@ -146,11 +146,11 @@ def test_what_is_expected_is_on_its_way_and_asked_once(servers: tuple[StandIn, S
 @pytest.mark.parametrize("faults", EXPECTING, ids=str)
 async def test_so_it_is_on_an_event_loop(servers: tuple[StandIn, StandIn], faults: list[Any]) -> None:
     base = remote(servers).base_model
-    wanted = list(base.session("why", role="base").steps(" not", 8))
+    wanted = list(base.session("why", author="base").steps(" not", 8))
     servers[0].requests.clear()
-    session = base.session("why", role="base")
+    session = base.session("why", author="base")
     servers[0].faults = [*faults]
-    await session.aexpect(" not", 8)
+    await session.aprefetch(" not", 8)
     assert len(servers[0].requests) == 1
     assert [step async for step in session.asteps(" not", 8)] == wanted
     assert len(servers[0].requests) == 1 + len(faults)
@@ -158,16 +158,16 @@ async def test_so_it_is_on_an_event_loop(servers: tuple[StandIn, StandIn], fault
 
 def test_what_was_expected_in_vain_is_closed_and_harms_nothing(servers: tuple[StandIn, StandIn]) -> None:
     base = remote(servers, max_retries=0).base_model
-    wanted = list(base.session("why", role="base").steps(" not", 8))
-    session = base.session("why", role="base")
-    session.expect(" so", 1000)
+    wanted = list(base.session("why", author="base").steps(" not", 8))
+    session = base.session("why", author="base")
+    session.prefetch(" so", 1000)
     assert list(session.steps(" not", 8)) == wanted
-    session.expect(" so", 1000)
+    session.prefetch(" so", 1000)
     session.close()
     servers[0].faults = [500]
-    session.expect(" so", 1000)  # a failure is nobody's before somebody asks
+    session.prefetch(" so", 1000)  # a failure is nobody's before somebody asks
     session.close()
-    session.expect(" so", 1000)
+    session.prefetch(" so", 1000)
     assert list(session.steps(" not", 8)) == wanted
 
 
@@ -175,7 +175,7 @@ def test_a_busy_server_is_asked_for_nothing_that_may_not_be_needed(
     servers: tuple[StandIn, StandIn], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     eager = remote(servers).generate(QUESTIONS[0])
-    monkeypatch.setattr("nudging.models.remote.client.IDLE", 0)
+    monkeypatch.setattr("nudging.models.remote.client.PREFETCH_BELOW", 0)
     frugal = remote(servers).generate(QUESTIONS[0])
     assert frugal.pieces == eager.pieces
     assert frugal.usage.base.requests <= eager.usage.base.requests <= frugal.usage.base.requests + 1

@@ -189,4 +189,4 @@ async def test_many_answers_at_once_are_each_their_own_and_sooner(servers: tuple
 
 def test_a_prompt_that_the_server_refuses_fails_at_once_with_its_reason(servers: tuple[VLLM, VLLM]) -> None:
     with pytest.raises(ServerError, match="temperature"):
-        remote(servers).base_model.server.post("/v1/completions", {"prompt": "a", "temperature": -1})
+        remote(servers).base_model.client.post("/v1/completions", {"prompt": "a", "temperature": -1})

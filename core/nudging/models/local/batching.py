@@ -1,11 +1,18 @@
-"""Forward passes that wait for one device; those of one model go through it together.
+"""Batch the forward passes of concurrent answers.
 
-Sequences of any lengths stand side by side in one row, each attending to its own keys and values alone. So nothing is
-padded or copied, and a long prompt and single tokens may share a pass. Only attention has to know: transformers gets an
-implementation of it that hands each sequence to the usual one.
+The sequences of a batch are concatenated into one row, and each attends to its own keys and values only. So nothing is
+padded or copied, and a long prompt and single tokens can share a pass:
+
+    input_ids     [1, a₁ a₂ a₃ b₁ c₁ c₂]          three sequences with 3, 1 and 2 new tokens
+    queries       [1, heads, 6, head size]        split into 3, 1 and 2 rows for attention
+    keys, values  one pair per sequence           [1, heads, cached + new, head size]
+
+Only attention needs to know about it. transformers lets a model use a registered attention function: ours gives each
+sequence to the usual one.
 """
 
 import atexit
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextvars import ContextVar
@@ -21,171 +28,215 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from nudging.models.local.timing import Pace
+from nudging.models.local.timing import PassTimer
 
 T = TypeVar("T")
 
-MOST_TOKENS = 512
-"""That go through a model together, if they are of several sequences."""
+log = logging.getLogger("nudging")
 
-PATIENCE = 0.1
-"""How long a pass may wait for others that are likely to come, as a share of what it takes itself."""
+MAX_TOKENS = 512
+"""Maximum number of new tokens in a pass of several sequences."""
 
-SIDE_BY_SIDE = "side_by_side"
-"""The name of the attention implementation."""
+MAX_WAIT = 0.1
+"""How long a pass may wait for others that are likely to come, as a share of its own duration."""
 
-ALIKE = 0.99
-"""The least correlation of the logits of a pass together and of passes alone."""
+BATCHED_ATTENTION = "side_by_side"
+"""The name of our attention function in transformers."""
+
+MIN_SIMILARITY = 0.99
+"""Minimum cosine similarity between the logits of a batched pass and of single passes."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Pass:
-    """One sequence that wants to go on."""
+class ForwardPass:
+    """A forward pass that one sequence waits for.
 
-    passes: "Passes"
+    Args:
+        scheduler: The scheduler of its model.
+        tokens: The new tokens.
+        cache: The keys and values so far. The pass extends them by the tokens.
+        keep: The number of positions at the end whose logits are needed.
+        logits: The result, shape [keep, vocab].
+    """
+
+    scheduler: "BatchScheduler"
     tokens: list[int]
     cache: DynamicCache
     keep: int
     logits: "Future[torch.Tensor]" = field(default_factory=Future)
 
 
-class Passes:
-    """The forward passes of one model, asked for by any number of threads.
+class BatchScheduler:
+    """Runs the forward passes of one model for any number of threads, several sequences at once where that works.
 
     Args:
-        weights: The model. One whose attention is transformers' own takes several sequences at once.
+        weights: The model. It can be batched if transformers lets it use a registered attention function.
+        timer: Records the time of every pass.
     """
 
-    def __init__(self, weights: PreTrainedModel, pace: Pace) -> None:
-        self.weights, self.pace = weights, pace
-        self.usual = 1  # how many sequences went together last
+    def __init__(self, weights: PreTrainedModel, timer: PassTimer) -> None:
+        self.weights, self.timer = weights, timer
+        self.last_batch = 1  # number of sequences in the last pass: as many are expected in the next one
         self.can_batch = weights._supports_attention_backend and weights.config._attn_implementation == "sdpa"
-        self._tried = False
+        self._checked = False  # True once a batched pass gave the same logits as single passes
         if self.can_batch:
-            weights.set_attn_implementation(SIDE_BY_SIDE)
-        self._device = _device(str(weights.device))
+            weights.set_attn_implementation(BATCHED_ATTENTION)
+        self._device = _device_thread(str(weights.device))
 
     def run(self, tokens: list[int], cache: DynamicCache, keep: int) -> torch.Tensor:
-        """The logits after the last `keep` of the tokens, shape (keep, vocabulary). The cache grows by the tokens.
+        """Return the logits after each of the last `keep` tokens, shape [keep, vocab]. The cache grows by the tokens.
 
         Raises:
-            Exception: What the pass failed with. The layers of the cache may then be half-written.
+            Exception: The error of the pass. Some layers of the cache may have been extended then.
         """
-        wanted = _Pass(self, tokens, cache, keep)
-        self._device.put(wanted)
-        return wanted.logits.result()
+        forward_pass = ForwardPass(self, tokens, cache, keep)
+        self._device.put(forward_pass)
+        return forward_pass.logits.result()
 
-    def work(self, passes: Sequence[_Pass]) -> None:
-        """Run these passes, together if there are several."""
-        if len(passes) == 1 or not self._together(passes):
+    def run_batch(self, passes: Sequence[ForwardPass]) -> None:
+        """Run these passes: as one if possible, else one by one."""
+        if len(passes) == 1 or not self._run_together(passes):
             for one in passes:
-                self._settle(one)
+                self._run_alone(one)
 
-    def _settle(self, one: _Pass) -> None:
+    def _run_alone(self, one: ForwardPass) -> None:
         try:
-            one.logits.set_result(self._alone(one))
-        except Exception as error:  # the caller's, not the worker's
+            one.logits.set_result(self._single_pass(one))
+        except Exception as error:  # for the caller, not for the device's thread
             one.logits.set_exception(error)
 
-    def _together(self, passes: Sequence[_Pass]) -> bool:
-        """Run them in one pass; whether that was possible. If not, nothing has happened."""
+    def _run_together(self, passes: Sequence[ForwardPass]) -> bool:
+        """Run the passes as one. Return False if that is impossible; the caches are unchanged then."""
         lengths = [one.cache.get_seq_length() for one in passes]
         try:
-            logits = self._timed(lambda: _side_by_side(self.weights, passes), passes)
-            if not self._tried:
-                self._tried = True
-                _cut(passes, lengths)
-                alone = [self._alone(one) for one in passes]
-                self.can_batch = all(map(_alike, logits, alone))
-                logits = alone
-        except Exception:  # too little memory, say, or a model that is made another way: one by one it may go
-            self.can_batch = self._tried
-            _cut(passes, lengths)
+            logits = self._timed(lambda: _batched_pass(self.weights, passes), passes)
+            if not self._checked:  # the first batch is checked against single passes
+                self._checked = True
+                _crop(passes, lengths)
+                single = [self._single_pass(one) for one in passes]
+                if not all(map(_similar, logits, single)):
+                    self._stop_batching("batched passes give other logits than single ones")
+                logits = single
+        except Exception as error:  # for example too little memory for all of them, or an unusual architecture
+            if not self._checked:
+                self._stop_batching(f"a batched pass failed: {type(error).__name__}: {error}")
+            else:
+                _log_failed_batch(self.weights.name_or_path, f"{type(error).__name__}: {error}")
+            _crop(passes, lengths)
             return False
         for one, its_logits in zip(passes, logits, strict=True):
             one.logits.set_result(its_logits)
         return True
 
-    def _alone(self, one: _Pass) -> torch.Tensor:
+    def _stop_batching(self, reason: str) -> None:
+        self.can_batch = False
+        log.warning(
+            "%s runs one answer at a time from now on (%s). Answers stay right; for more speed use a server (base_url)",
+            self.weights.name_or_path,
+            reason,
+        )
+
+    def _single_pass(self, one: ForwardPass) -> torch.Tensor:
         def forward() -> torch.Tensor:
-            ids = torch.tensor([one.tokens], device=self.weights.device)
+            ids = torch.tensor([one.tokens], device=self.weights.device)  # [1, new]
             output = self.weights(input_ids=ids, past_key_values=one.cache, use_cache=True, logits_to_keep=one.keep)
-            return cast("torch.Tensor", output.logits[0, -one.keep :])
+            return cast("torch.Tensor", output.logits[0, -one.keep :])  # some models ignore logits_to_keep
 
         return self._timed(forward, [one])
 
-    def _timed(self, forward: Callable[[], T], passes: Sequence[_Pass]) -> T:
+    def _timed(self, forward: Callable[[], T], passes: Sequence[ForwardPass]) -> T:
         started = perf_counter()
         with torch.inference_mode():
             logits = forward()
             if self.weights.device.type == "cuda":
                 torch.cuda.current_stream(self.weights.device).synchronize()
-        self.pace.took(sum(len(one.tokens) for one in passes), perf_counter() - started, len(passes))
+        self.timer.record(sum(len(one.tokens) for one in passes), perf_counter() - started, len(passes))
         return logits
 
 
-class _Device:
-    """A thread that runs the passes of all models on one device one by one: at once they would only share its cores."""
+class _DeviceThread:
+    """A thread that runs the passes of all models on one device, one after the other.
+
+    Passes at the same time would only compete for the device's cores.
+    """
 
     def __init__(self, name: str) -> None:
-        self._waiting: list[_Pass] = []
+        self._waiting: list[ForwardPass] = []
         self._changed = Condition()
         self._running = Lock()
         Thread(target=self._work, name=f"nudging on {name}", daemon=True).start()
-        # the interpreter aborts if it ends in the middle of a pass (after Ctrl-C, say): let that end, begin no other
+        # The interpreter aborts if it exits during a pass (after Ctrl-C, for example). Taking the lock at exit lets the
+        # pass end and starts no other.
         atexit.register(self._running.acquire)
 
-    def put(self, wanted: _Pass) -> None:
+    def put(self, forward_pass: ForwardPass) -> None:
+        """Queue a pass."""
         with self._changed:
-            self._waiting.append(wanted)
+            self._waiting.append(forward_pass)
             self._changed.notify()
 
     def _work(self) -> None:
         while True:
-            together = self._next()
+            batch = self._next_batch()
             with self._running:
-                together[0].passes.work(together)
-            del together  # it holds on to a model and to logits
+                batch[0].scheduler.run_batch(batch)
+            del batch  # it refers to a model and to logits, which should not live until the next pass
 
-    def _next(self) -> list[_Pass]:
-        """The pass that waits longest, and those that can go with it."""
+    def _next_batch(self) -> list[ForwardPass]:
+        """Return the pass that has waited longest, and those that can share a pass with it."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting)
-            passes = self._waiting[0].passes
-            if passes.usual > 1:
+            scheduler = self._waiting[0].scheduler
+            if scheduler.last_batch > 1:  # the same sequences probably want their next token in a moment
                 self._changed.wait_for(
-                    lambda: sum(one.passes is passes for one in self._waiting) >= passes.usual,
-                    timeout=PATIENCE * passes.pace.cost(1),
+                    lambda: sum(one.scheduler is scheduler for one in self._waiting) >= scheduler.last_batch,
+                    timeout=MAX_WAIT * scheduler.timer.cost(1),
                 )
-            together: list[_Pass] = []
+            batch: list[ForwardPass] = []
             for one in self._waiting:
-                fits = sum(len(other.tokens) for other in together) + len(one.tokens) <= MOST_TOKENS
-                if one.passes is passes and (not together or (fits and passes.can_batch)):
-                    together.append(one)
-            self._waiting = [one for one in self._waiting if one not in together]
-            passes.usual = len(together)
-            return together
+                fits = sum(len(other.tokens) for other in batch) + len(one.tokens) <= MAX_TOKENS
+                if one.scheduler is scheduler and (not batch or (fits and scheduler.can_batch)):
+                    batch.append(one)
+            self._waiting = [one for one in self._waiting if one not in batch]
+            scheduler.last_batch = len(batch)
+            return batch
 
 
 @cache
-def _device(name: str) -> _Device:
-    return _Device(name)
+def _device_thread(name: str) -> _DeviceThread:
+    return _DeviceThread(name)
 
 
-_running: ContextVar[Sequence[_Pass]] = ContextVar("running", default=())
-"""The passes that are going through a model together."""
+@cache
+def _log_failed_batch(name: str, reason: str) -> None:
+    """Log a failed batch, once per model and reason."""
+    log.warning(
+        "%s: a batched pass failed and is repeated one by one (%s). Lower at_once if it happens often", name, reason
+    )
 
 
-class _Beside(Cache):
-    """The caches of several sequences as one."""
+_batch: ContextVar[Sequence[ForwardPass]] = ContextVar("batch", default=())
+"""The passes of the batch that is going through a model now."""
 
-    def __init__(self, passes: Sequence[_Pass]) -> None:
-        # an empty layer: it says how one row alone would be numbered and masked
+
+class _BatchedCaches(Cache):
+    """The caches of a batch, presented to the model as one."""
+
+    def __init__(self, passes: Sequence[ForwardPass]) -> None:
+        # one empty layer: the model asks it how a single row would be numbered and masked
         super().__init__(layers=[cast("Any", DynamicLayer)()])
         self._passes = passes
 
     def update(self, key_states: Any, value_states: Any, layer_idx: int, *args: Any, **kwargs: Any) -> Any:
-        """The keys and the values of each sequence, in two lists."""
+        """Extend each sequence's cache, and return a list of all keys and a list of all values, one per sequence.
+
+        Args:
+            key_states: The new keys of the whole row, shape [1, heads, new tokens of all sequences, head size].
+            value_states: The new values, of the same shape.
+            layer_idx: The layer.
+            *args: Not used.
+            **kwargs: Not used.
+        """
         lengths = [len(one.tokens) for one in self._passes]
         updated = [
             one.cache.update(keys, values, layer_idx)
@@ -196,45 +247,45 @@ class _Beside(Cache):
         return tuple(map(list, zip(*updated, strict=True)))
 
 
-def _side_by_side(weights: PreTrainedModel, passes: Sequence[_Pass]) -> list[torch.Tensor]:
-    """The logits that each of the passes wants."""
+def _batched_pass(weights: PreTrainedModel, passes: Sequence[ForwardPass]) -> list[torch.Tensor]:
+    """Return the logits of each pass, shape [keep, vocab], from one pass over all of them."""
     device = weights.device
     starts = [one.cache.get_seq_length() for one in passes]
     positions = [range(start, start + len(one.tokens)) for start, one in zip(starts, passes, strict=True)]
-    ends, end = [], 0
+    kept, end = [], 0  # the indices in the row whose logits are needed
     for one in passes:
         end += len(one.tokens)
-        ends.append(range(end - one.keep, end))
-    token = _running.set(passes)
+        kept.append(range(end - one.keep, end))
+    token = _batch.set(passes)
     try:
         logits: Any = weights(
             input_ids=torch.tensor([[token for one in passes for token in one.tokens]], device=device),
             position_ids=torch.tensor([[position for one in positions for position in one]], device=device),
-            past_key_values=_Beside(passes),
+            past_key_values=_BatchedCaches(passes),
             use_cache=True,
-            logits_to_keep=torch.tensor([index for one in ends for index in one], device=device),
-        ).logits[0]
+            logits_to_keep=torch.tensor([index for one in kept for index in one], device=device),
+        ).logits[0]  # [sum of keep, vocab]
     finally:
-        _running.reset(token)
+        _batch.reset(token)
     return list(logits.split([one.keep for one in passes]))
 
 
 def _attention(module: torch.nn.Module, query: Any, key: Any, value: Any, mask: Any, **kwargs: Any) -> Any:
-    """Each sequence attends to its own keys."""
-    passes = _running.get()
+    """Let each sequence of the batch attend to its own keys and values."""
+    passes = _batch.get()
     if not passes:
         return sdpa_attention_forward(module, query, key, value, mask, **kwargs)
-    queries = query.split([len(one.tokens) for one in passes], dim=2)
+    queries = query.split([len(one.tokens) for one in passes], dim=2)  # each [1, heads, new, head size]
     masks = mask or [None] * len(passes)
     attended = [
         sdpa_attention_forward(module, *its, **kwargs)[0] for its in zip(queries, key, value, masks, strict=True)
     ]
-    return torch.cat(attended, dim=1), None
+    return torch.cat(attended, dim=1), None  # [1, new of all, heads, head size]
 
 
 def _masks(batch_size: int, q_length: int, kv_length: int, q_offset: int = 0, kv_offset: int = 0, **kwargs: Any) -> Any:
-    """What each sequence may attend to, by the rule that the model has for it (all before, or a window)."""
-    passes = _running.get()
+    """Return the attention mask of each sequence, by the model's own rule (causal, or a sliding window)."""
+    passes = _batch.get()
     if not passes:
         return sdpa_mask(batch_size, q_length, kv_length, q_offset, kv_offset, **kwargs)
     starts = [one.cache.get_seq_length() for one in passes]
@@ -244,12 +295,12 @@ def _masks(batch_size: int, q_length: int, kv_length: int, q_offset: int = 0, kv
     ]
 
 
-AttentionInterface.register(SIDE_BY_SIDE, _attention)
-AttentionMaskInterface.register(SIDE_BY_SIDE, _masks)
+AttentionInterface.register(BATCHED_ATTENTION, _attention)
+AttentionMaskInterface.register(BATCHED_ATTENTION, _masks)
 
 
-def _cut(passes: Sequence[_Pass], lengths: Sequence[int]) -> None:
-    """Make the caches as long as they were, however far a pass got."""
+def _crop(passes: Sequence[ForwardPass], lengths: Sequence[int]) -> None:
+    """Crop the caches to these lengths, wherever a failed pass stopped. Layers may differ in length then."""
     for one, length in zip(passes, lengths, strict=True):
         for layer in cast("list[DynamicLayer]", one.cache.layers):
             if layer.is_initialized:
@@ -257,7 +308,7 @@ def _cut(passes: Sequence[_Pass], lengths: Sequence[int]) -> None:
                 layer.keys, layer.values = keys[..., :length, :], values[..., :length, :]
 
 
-def _alike(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Whether two passes found the same, but for rounding."""
+def _similar(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Return True if two passes gave the same logits, apart from rounding."""
     one, other = ((logits - logits.mean(dim=-1, keepdim=True)).float() for logits in (one, other))
-    return bool((torch.cosine_similarity(one, other, dim=-1) > ALIKE).all())
+    return bool((torch.cosine_similarity(one, other, dim=-1) > MIN_SIMILARITY).all())

@@ -1,30 +1,33 @@
-"""Weights laid out for the matrix kernels of a CPU.
+"""Pack weights for the matrix kernels of a CPU.
 
-torch's own linear layer reads a weight as it lies. oneDNN, which torch brings along, is faster where it lies in blocks:
-on two cores a token takes half the time, and sixteen fed together hardly more than one. `torch.compile` does the same
-with frozen weights; here it costs seconds and no compiler.
+torch's linear layer reads a weight in the order in which it is stored. oneDNN, which is part of torch, is faster if the
+weight is stored in blocks: on two cores a pass over one token takes half the time, and a pass over sixteen hardly more.
+`torch.compile` packs frozen weights too, but needs a compiler and more time.
 """
 
+import logging
 import os
 from functools import cache
 
 import torch
 from torch import nn
 
+log = logging.getLogger("nudging")
+
 PACKABLE = {torch.float32, torch.bfloat16}
-"""Types that oneDNN multiplies in without converting them."""
+"""Types that oneDNN multiplies without conversion."""
 
 BATCH = 16
-"""The number of tokens that the layout is chosen for."""
+"""The number of tokens per pass for which oneDNN chooses the layout."""
 
 for _cache in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
-    # torch and oneDNN keep compiled code for every number of tokens ever fed, a thousand and more of them: a server
-    # whose passes are of all sizes grows by hundreds of megabytes until these are full
+    # torch and oneDNN cache compiled code for up to a thousand different numbers of tokens. A server, whose passes have
+    # all sizes, would grow by hundreds of megabytes before these caches are full.
     os.environ.setdefault(_cache, "256")
 
 
 class PackedLinear(nn.Module):
-    """A linear layer with a weight that only oneDNN can read."""
+    """A linear layer whose weight is packed for oneDNN."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
@@ -37,10 +40,10 @@ class PackedLinear(nn.Module):
         return outputs
 
 
-def pack(model: nn.Module) -> None:
-    """Pack the weights of all plain linear layers of a model on a CPU, one after the other, and let go of the old ones.
+def pack_weights(model: nn.Module) -> None:
+    """Pack the weights of all plain linear layers on a CPU, one by one, so that memory hardly grows.
 
-    Where the last layer shares its weight with the embedding, the embedding stays: rows are looked up in it.
+    If the last layer shares its weight with the embedding, the embedding keeps its own: it looks up rows.
     """
     if not can_pack():
         return
@@ -58,12 +61,23 @@ def pack(model: nn.Module) -> None:
 
 @cache
 def can_pack() -> bool:
-    """Whether this build of torch packs weights, and multiplies by them rightly."""
+    """Return True if this build of torch can pack weights and multiplies with them correctly. If not, log why."""
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        return False
+        return _cannot_pack("oneDNN is not part of it")
     linear, inputs = nn.Linear(32, 48), torch.randn(1, 3, 32)
     try:
         with torch.inference_mode():
-            return bool(torch.allclose(PackedLinear(linear)(inputs), linear(inputs), atol=1e-5))
-    except (AttributeError, RuntimeError, TypeError):  # another version of torch
-        return False
+            is_right = torch.allclose(PackedLinear(linear)(inputs), linear(inputs), atol=1e-5)
+    except (AttributeError, RuntimeError, TypeError) as error:  # the operators differ between builds
+        return _cannot_pack(str(error).split("\n")[0])
+    return bool(is_right) or _cannot_pack("its packed layers give wrong results")
+
+
+def _cannot_pack(reason: str) -> bool:
+    log.warning(
+        "torch %s cannot pack weights for the CPU (%s). Answers stay right at about half the speed; "
+        "the builds of torch on PyPI can",
+        torch.__version__,
+        reason,
+    )
+    return False

@@ -1,8 +1,9 @@
-"""GGUF files as models: converted once to a folder of safetensors, and kept in the user's cache.
+"""Convert GGUF files once to folders of safetensors, in the user's cache.
 
-Reading a large vocabulary out of a GGUF file takes over a minute, so it is not done at every start.
+Reading a large vocabulary from a GGUF file takes over a minute, too long for every start.
 """
 
+import logging
 import os
 import shutil
 import tempfile
@@ -15,44 +16,54 @@ from filelock import FileLock
 
 from nudging.errors import MissingDependencyError, ModelNotFoundError
 
+log = logging.getLogger("nudging")
+
 Progress = Callable[[str], None]
+"""Called with the name of each stage of a conversion before it starts."""
 
 
 def cache_folder() -> Path:
-    """Where converted models are kept: `$NUDGING_CACHE`, or `nudging` in the user's cache folder."""
+    """Return the folder of converted models: `$NUDGING_CACHE`, or `nudging` in the user's cache folder."""
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(os.environ.get("NUDGING_CACHE") or f"{base}/nudging").expanduser()
 
 
-def converted(gguf: Path, progress: Progress = lambda stage: None) -> Path:
-    """The folder with this GGUF file's weights and tokenizer, converted if it is not there yet.
+def converted(gguf: Path, progress: Progress | None = None) -> Path:
+    """Return the folder with this GGUF file's weights and tokenizer. Convert the file the first time.
 
     Args:
         gguf: The file. A file of the same name with other content gets another folder.
-        progress: Told of each stage before it begins: reading the tokenizer, the weights, writing.
+        progress: Called with the name of each stage before it starts. By default the conversion is logged.
 
     Raises:
-        ModelNotFoundError: There is no such file, or it is no GGUF file.
+        ModelNotFoundError: There is no such file, or it is not a GGUF file.
         MissingDependencyError: The package gguf is not installed.
     """
     if not gguf.is_file():
         raise ModelNotFoundError(f"there is no GGUF file {str(gguf)!r}: check the path")
     with gguf.open("rb") as file:
         if file.read(4) != b"GGUF":
-            raise ModelNotFoundError(f"{str(gguf)!r} is not a GGUF file (it does not begin with GGUF)")
+            raise ModelNotFoundError(f"{str(gguf)!r} is not a GGUF file (it does not start with the bytes GGUF)")
     stat = gguf.stat()
     fingerprint = sha256(f"{gguf.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()[:12]
-    return build_folder(f"{gguf.stem}-{fingerprint}", lambda folder: convert(gguf, folder, progress))
+    name = f"{gguf.stem}-{fingerprint}"
+
+    def build(folder: Path) -> None:
+        if progress is None:
+            log.warning("converting %s to float32 in %s, once; this takes a minute or two", gguf, cache_folder() / name)
+        convert(gguf, folder, progress or (lambda stage: None))
+
+    return build_folder(name, build)
 
 
 def build_folder(name: str, build: Callable[[Path], Any]) -> Path:
-    """The folder of this name in the cache; `build` fills it if it is not there, wholly or not at all."""
+    """Return the folder of this name in the cache. If it is missing, `build` fills it, completely or not at all."""
     folder = cache_folder() / name
     if folder.is_dir():
         return folder
     cache_folder().mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
-        if not folder.is_dir():  # another process may have built it meanwhile
+        if not folder.is_dir():  # another process may have built it in the meantime
             unfinished = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=cache_folder()))
             try:
                 build(unfinished)
@@ -63,7 +74,7 @@ def build_folder(name: str, build: Callable[[Path], Any]) -> Path:
 
 
 def convert(gguf: Path, folder: Path, progress: Progress) -> None:
-    """Write the weights (float32) and the tokenizer of a GGUF file into a folder, as `from_pretrained` reads them."""
+    """Write the weights (in float32) and the tokenizer of a GGUF file into a folder for `from_pretrained`."""
     try:
         import gguf as _  # noqa: F401 (transformers needs it, and fails with a less helpful message)
     except ImportError:
@@ -74,7 +85,7 @@ def convert(gguf: Path, folder: Path, progress: Progress) -> None:
     source: dict[str, Any] = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name}
     progress("reading the weights")
     model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
-    # transformers marks the model as quantized and then refuses to save it
+    # transformers marks the model as quantized, and refuses to save such a model
     model.hf_quantizer, model.is_quantized = None, False  # type: ignore[assignment]
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config

@@ -1,51 +1,50 @@
-"""What a local model thinks of every token of its vocabulary: for methods that mix the models' logits."""
+"""The logits of a local model along one sequence, for methods that mix the logits of several models."""
 
 import torch
 from transformers import DynamicCache
 
-from nudging.answer import ModelUsage
-from nudging.models.base import Role
+from nudging.answer import Author, ModelUsage
 from nudging.models.local.model import LocalModel
 
 
 class Logits:
-    """A local model along one sequence of tokens, of which it is fed each once.
+    """The logits of one model after a growing sequence of tokens. Each token is fed once.
 
     Args:
         model: The model.
-        prompt: As the model shall see it.
-        role: As for `Model.session`.
+        prompt: The prompt as the model sees it.
+        author: The model's part, as for `Model.session`.
 
     Raises:
         PromptError: The prompt is empty.
-        ContextLengthError: It leaves no room for an answer in the model's context.
+        ContextLengthError: The prompt leaves no room for an answer in the model's context.
     """
 
-    def __init__(self, model: LocalModel, prompt: str, role: Role) -> None:
-        self.prompt = model.encode(prompt, special_tokens=role == "base")
-        model.check_room(len(self.prompt), role)
+    def __init__(self, model: LocalModel, prompt: str, author: Author) -> None:
+        self.prompt = model.tokenizer.encode(prompt, special_tokens=author == "base")
+        model.check_prompt_length(len(self.prompt), author)
         self._model, self._cache = model, DynamicCache()
         self._unfed, self._length = self.prompt, len(self.prompt)
         self._forward_passes = 0
 
     @property
     def is_full(self) -> bool:
-        """Whether the context has no room for another token."""
+        """True if the context has no room for another token."""
         return self._length >= self._model.context_length
 
     def after(self) -> torch.Tensor:
-        """The logits of what comes next, shape (vocabulary,), in float32 whatever the model's dtype."""
-        logits = self._model.forward(self._unfed, self._cache, 1)[-1]
+        """Return the logits of the next token, shape [vocab], in float32 for any dtype of the model."""
+        logits = self._model.weights.forward(self._unfed, self._cache, 1)[-1]
         self._unfed = []
         self._forward_passes += 1
         return logits.float()
 
     def push(self, token: int) -> None:
-        """The token that comes next."""
+        """Append a token to the sequence."""
         self._unfed = [token]
         self._length += 1
 
     def usage(self) -> ModelUsage:
-        """What was done so far."""
+        """Return what has been computed so far."""
         fed = self._length - len(self._unfed)
         return ModelUsage(len(self.prompt), self._forward_passes, fed)

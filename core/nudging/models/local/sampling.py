@@ -1,4 +1,4 @@
-"""From logits to choices: which token comes next, and how sure the model is of its top one."""
+"""From logits to choices: the next token, and the probability of the top token."""
 
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -9,11 +9,11 @@ import torch
 from nudging.models.base import Sampling
 
 NUCLEUS = 512
-"""So many of the most probable tokens reach `top_p` most of the time; to order all of them takes ten times as long."""
+"""The number of most probable tokens that are searched for `top_p` first. Sorting all takes ten times as long."""
 
 
 class Choice(NamedTuple):
-    """The token that a model takes after a prefix, and the probability of its top token there."""
+    """The token that a model chooses after a prefix, and the probability of its top token there."""
 
     token: int
     probability: float
@@ -22,16 +22,16 @@ class Choice(NamedTuple):
 def choose(
     logits: torch.Tensor, positions: Sequence[int], sampling: Sampling | None, masks: torch.Tensor | None = None
 ) -> list[Choice]:
-    """One choice for each row.
+    """Return one choice per row.
 
     Args:
-        logits: Of the next token after each position, shape (positions, vocabulary).
-        positions: How many tokens stand before the chosen one, per row; the draw depends on it.
-        sampling: None for greedy decoding.
-        masks: Which tokens are permitted, shape (positions, up to vocabulary). The others are not chosen. The
-            probability remains the one that the model gives by itself: to have no other choice is not to be sure.
+        logits: The logits of the next token, shape [rows, vocab].
+        positions: The number of tokens before the chosen one, per row. A draw depends on it.
+        sampling: How tokens are sampled. None decodes greedily.
+        masks: True for each token that may be chosen, shape [rows, up to vocab]. Without a grammar None. The
+            probability stays that of the model itself: a model without alternatives is not a model that is sure.
     """
-    # in float32 whatever the model's dtype: the threshold is compared with these
+    # float32 for any dtype of the model: the threshold is compared with these probabilities
     logits = logits.float()
     vocabulary = logits.shape[1]
     top, tokens = logits.max(dim=-1)
@@ -44,16 +44,16 @@ def choose(
     if sampling is not None:
         noise = torch.stack([gumbel_noise(sampling.seed, position, vocabulary) for position in positions])
         tokens = _sampled(logits, noise[:, : logits.shape[1]], sampling)
-    # both to the host at once; float32 holds any token exactly
+    # one transfer to the host for both; float32 holds every token id exactly
     columns = torch.stack((tokens.float(), probabilities)).tolist()
     return [Choice(int(token), probability) for token, probability in zip(*columns, strict=True)]
 
 
 def _sampled(logits: torch.Tensor, noise: torch.Tensor, sampling: Sampling) -> torch.Tensor:
-    """Draws by the Gumbel-max trick: a token is drawn as often as it is probable, and its chances depend on no other's.
+    """Sample with the Gumbel-max trick: argmax(logits / T + noise) is a draw from softmax(logits / T).
 
-    Passes over one token and over many round differently. An inverse-CDF draw would sum those differences up over the
-    vocabulary, and now and then land on the other side of a border; here two tokens must be as good as tied.
+    A pass over one token and a pass over many round differently. An inverse-CDF draw would sum these differences over
+    the vocabulary and sometimes pick another token. Here they matter only if two tokens are practically tied.
     """
     logits = logits / sampling.temperature
     if sampling.top_p < 1:
@@ -62,7 +62,7 @@ def _sampled(logits: torch.Tensor, noise: torch.Tensor, sampling: Sampling) -> t
 
 
 def _nucleus(logits: torch.Tensor, top_p: float) -> torch.Tensor:
-    """The logits of the most probable tokens that together reach `top_p`, and minus infinity for the others."""
+    """Keep the logits of the most probable tokens that together reach `top_p`, and set the others to -inf."""
     total = logits.logsumexp(dim=-1, keepdim=True)
     for size in (min(NUCLEUS, logits.shape[-1]), logits.shape[-1]):
         ordered, order = logits.topk(size, dim=-1)
@@ -75,7 +75,9 @@ def _nucleus(logits: torch.Tensor, top_p: float) -> torch.Tensor:
 
 
 def gumbel_noise(seed: str, position: int, vocabulary: int) -> torch.Tensor:
-    """Standard Gumbel noise for each token, shape (vocabulary,), that depends on nothing but these three."""
+    """Return standard Gumbel noise per token, shape [vocab]. It depends on the three arguments only."""
     digest = blake2b(f"{seed}:{position}".encode(), digest_size=8).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest, "big"))  # on the CPU, whatever the device
+    generator = torch.Generator().manual_seed(
+        int.from_bytes(digest, "big")
+    )  # on the CPU for any device, so that draws are equal
     return torch.rand(vocabulary, generator=generator).log_().neg_().log_().neg_()

@@ -1,40 +1,40 @@
-"""What forward passes cost on this machine, found out while they run."""
+"""Measured cost of forward passes, by their size."""
 
 from statistics import median
 
-REMEMBERED = 5
-"""Passes of each size. Their median counts, so that a hiccup does not."""
+WINDOW = 5
+"""Number of passes of each size that are remembered. Their median is the cost, so one slow pass does not count."""
 
 
-class Pace:
-    """How long one model's forward passes take, by the number of tokens that are fed.
+class PassTimer:
+    """The time of one model's forward passes, by the number of tokens fed.
 
-    On one machine sixteen tokens cost as much as one, on another two cost twice that. Sizes are told apart by powers of
-    two.
+    On one machine sixteen tokens cost as much as one, on another twice as much, in llama.cpp eight times. Sizes are
+    grouped by powers of two.
     """
 
     def __init__(self) -> None:
-        self._passes: dict[int, tuple[float, ...]] = {}
-        self._company = 1.0
+        self._seconds: dict[int, tuple[float, ...]] = {}  # by size class
+        self._sequences = 1.0  # moving average of the sequences per pass
 
-    def took(self, tokens: int, seconds: float, sequences: int = 1) -> None:
-        """Note a pass over so many new tokens, of so many sequences together."""
-        size = _size(tokens)
-        self._passes[size] = (*self._passes.get(size, ()), seconds)[-REMEMBERED:]
-        self._company += (sequences - self._company) / REMEMBERED
+    def record(self, tokens: int, seconds: float, sequences: int = 1) -> None:
+        """Record a pass over `tokens` new tokens of `sequences` sequences."""
+        size = _size_class(tokens)
+        self._seconds[size] = (*self._seconds.get(size, ()), seconds)[-WINDOW:]
+        self._sequences += (sequences - self._sequences) / WINDOW
 
     def cost(self, tokens: int) -> float:
-        """Seconds that a pass over so many new tokens takes, in the company that this model's passes have of late.
+        """Return the expected seconds of a pass over `tokens` new tokens of one sequence, batched as lately.
 
-        A size that was not tried yet is taken for as cheap as the next one that was, so that it will be tried.
+        A size that was never measured is taken to be as cheap as the next smaller one, so that it gets tried.
         """
-        size, known = _size(round(tokens * self._company)), self._passes
-        if size not in known:
-            if not known:
+        size, measured = _size_class(round(tokens * self._sequences)), self._seconds
+        if size not in measured:
+            if not measured:
                 return 1.0
-            size = max((one for one in known if one < size), default=min(known))
-        return median(known[size])
+            size = max((one for one in measured if one < size), default=min(measured))
+        return median(measured[size])
 
 
-def _size(tokens: int) -> int:
+def _size_class(tokens: int) -> int:
     return (tokens - 1).bit_length()

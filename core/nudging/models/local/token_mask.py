@@ -1,4 +1,4 @@
-"""A grammar in the tokens of one model: which may come next."""
+"""A grammar in the tokens of one model: which tokens may come next."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -10,12 +10,12 @@ from nudging.errors import GrammarError
 from nudging.grammar.grammar import Grammar
 
 
-class Constraint:
-    """Where one model stands in what a grammar permits of an answer.
+class TokenMask:
+    """The tokens that a grammar allows next, along one answer.
 
     Args:
-        grammar: What the answer may be.
-        tokenizer: The model's, as llguidance knows it; its end tokens are those of the model.
+        grammar: The grammar of the answer.
+        tokenizer: The model's tokenizer for llguidance. Its end tokens are those of the model.
     """
 
     def __init__(self, grammar: Grammar, tokenizer: LLTokenizer) -> None:
@@ -23,11 +23,11 @@ class Constraint:
         self._matcher = LLMatcher(tokenizer, grammar.source, log_level=0)
         self._tokens: list[int] = []
         self._forced: list[int] = []
-        self._lost = False  # the text has left a lazy grammar
+        self._left_grammar = False  # the text has left a lazy grammar: everything is allowed from here on
 
     def seek(self, text: str) -> None:
-        """Stand after this beginning of the answer, however it was made."""
-        self._lost = False
+        """Move to the position after `text`, the answer so far. Its tokens may differ from those pushed before."""
+        self._left_grammar = False
         while not text.startswith(before := self._tokenizer.decode_str(self._tokens)):
             self._tokens.pop()
             self._matcher.rollback(1)
@@ -36,24 +36,27 @@ class Constraint:
             self.push(token)
 
     def push(self, token: int) -> None:
-        """Stand after one more token.
+        """Move one token on.
 
         Raises:
-            GrammarError: The grammar does not permit it, or is too complex to say.
+            GrammarError: The grammar does not allow the token, or is too complex to decide it.
         """
-        if self._lost or (self._grammar.lazy and self._tokenizer.is_special_token(token)):
+        if self._left_grammar or (self._grammar.lazy and self._tokenizer.is_special_token(token)):
             return
         if self._grammar.lazy and not self._matcher.validate_tokens([token]):
-            self._lost = True
+            self._left_grammar = True
             return
         if not self._matcher.consume_token(token):
-            raise self._error(f"the answer cannot go on with {self._tokenizer.decode_str([token])!r}")
+            raise self._error(f"the answer cannot continue with {self._tokenizer.decode_str([token])!r}")
         self._tokens.append(token)
         self._forced = self._forced[1:] if self._forced[:1] == [token] else []
 
     def forced(self) -> int | None:
-        """The one token that may come next, if there is but one: an end token when all is said."""
-        if self._lost:
+        """Return the only token that the grammar allows next, if there is exactly one.
+
+        This is the end token once the grammar is complete.
+        """
+        if self._left_grammar:
             return None
         if self._matcher.is_stopped():
             return int(self._tokenizer.eos_token)
@@ -61,34 +64,34 @@ class Constraint:
             self._forced = self._matcher.compute_ff_tokens()
         return self._forced[0] if self._forced else None
 
-    def permitted(self, expected: Sequence[int]) -> list[int]:
-        """The beginning of what is expected next that the grammar permits."""
-        if self._lost:
-            return list(expected)
-        return list(expected[: self._matcher.validate_tokens(list(expected))])
+    def allowed_prefix(self, draft: Sequence[int]) -> list[int]:
+        """Return the longest start of a draft that the grammar allows."""
+        if self._left_grammar:
+            return list(draft)
+        return list(draft[: self._matcher.validate_tokens(list(draft))])
 
-    def masks(self, expected: Sequence[int]) -> torch.Tensor:
-        """Which tokens may come next, here and after each of the (permitted) tokens that are expected.
+    def masks(self, draft: Sequence[int]) -> torch.Tensor:
+        """Return True for each token that may come next, here and after each token of an allowed draft.
 
         Returns:
-            Booleans, shape (1 + expected, vocabulary).
+            Booleans of shape [1 + draft, vocab].
         """
-        if self._lost:
-            return torch.ones(1 + len(expected), self._tokenizer.vocab_size, dtype=torch.bool)
+        if self._left_grammar:
+            return torch.ones(1 + len(draft), self._tokenizer.vocab_size, dtype=torch.bool)
         rows = [self._mask()]
-        for token in expected:
+        for token in draft:
             self._matcher.consume_token(token)
             rows.append(self._mask())
-        self._matcher.rollback(len(expected))
+        self._matcher.rollback(len(draft))
         return torch.stack(rows)
 
     def _mask(self) -> torch.Tensor:
-        packed = torch.frombuffer(bytearray(self._matcher.compute_bitmask()), dtype=torch.uint8)
+        packed = torch.frombuffer(bytearray(self._matcher.compute_bitmask()), dtype=torch.uint8)  # [vocab / 8]
         if self._matcher.is_error():
-            raise self._error("the grammar is too complex here")
-        bits = packed.unsqueeze(-1) >> torch.arange(8, dtype=torch.uint8) & 1
+            raise self._error("the grammar is too complex at this point")
+        bits = packed.unsqueeze(-1) >> torch.arange(8, dtype=torch.uint8) & 1  # [vocab / 8, 8]
         mask = bits.flatten()[: self._tokenizer.vocab_size].bool()
-        if self._grammar.lazy and 2 * int(mask.sum()) > len(mask):  # free text, which special tokens may stand in too
+        if self._grammar.lazy and 2 * int(mask.sum()) > len(mask):  # free text, which may contain special tokens
             mask |= _special_tokens(self._tokenizer)
         return mask
 
@@ -99,5 +102,5 @@ class Constraint:
 
 @lru_cache(maxsize=8)
 def _special_tokens(tokenizer: LLTokenizer) -> torch.Tensor:
-    """Which tokens are special, shape (vocabulary,)."""
+    """Return True for each special token, shape [vocab]."""
     return torch.tensor([tokenizer.is_special_token(token) for token in range(tokenizer.vocab_size)])

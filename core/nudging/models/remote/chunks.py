@@ -1,30 +1,30 @@
-"""A streamed completion as steps: what OpenAI-compatible servers report of tokens, put in order. Pure, no I/O."""
+"""Turn the chunks of a streamed completion into steps. Pure, no I/O."""
 
 import math
 from collections.abc import Sequence
 from typing import Any
 
 from nudging.errors import UnsupportedModelError
-from nudging.rule import Step
+from nudging.step import Step
 
 
 class CutOffError(Exception):
-    """A stream that ended before the completion did."""
+    """The stream ended before the completion did."""
 
 
-class Reading:
-    """The steps of one completion, from its chunks.
+class ChunkParser:
+    """Parses the chunks of one completion into steps.
 
-    Servers report a chunk's text, and its tokens with their log-probabilities. A token that leaves a character
-    unfinished comes as an empty string, and the one that finishes it brings the whole. The end token is listed by some
-    (vLLM) and not by others (llama.cpp), and never part of the text; the same goes for other special tokens.
+    A chunk has text, and tokens with their log-probabilities. A token that leaves a character unfinished is an empty
+    string, and the one that finishes the character brings all of it. Some servers list the end token (vLLM) and some
+    do not (llama.cpp); it is never part of the text. The same holds for other special tokens.
     """
 
     def __init__(self) -> None:
         self._finished = False
 
     def push(self, chunk: Any) -> list[Step]:
-        """The steps that a chunk brings.
+        """Return the steps of a chunk.
 
         Raises:
             UnsupportedModelError: The server sends no log-probabilities.
@@ -35,8 +35,8 @@ class Reading:
             self._finished = self._finished or reason is not None
             if found is None and choice.text:
                 raise UnsupportedModelError(
-                    "it sends no log-probabilities with completions, which nudging decides by: take a server that has "
-                    "`logprobs` in /v1/completions (vLLM, llama.cpp, SGLang), and see that they are not turned off"
+                    "it sends no log-probabilities with completions, and nudging needs them. Use a server with "
+                    "`logprobs` in /v1/completions (vLLM, SGLang), and check that they are not turned off"
                 )
             texts = _in_text(found.tokens or [], choice.text) if found else []
             sure = _top(found) if found else []
@@ -48,29 +48,29 @@ class Reading:
         return steps
 
     def check_finished(self) -> None:
-        """Once the chunks have ended.
+        """Raise if the completion is unfinished after the last chunk.
 
         Raises:
-            CutOffError: The completion has not.
+            CutOffError: No chunk had a finish reason.
         """
         if not self._finished:
             raise CutOffError("the stream ended in the middle of the completion")
 
 
 def _in_text(tokens: Sequence[str], text: str) -> list[str]:
-    """What each token adds to the text: itself, or nothing if it is a special one."""
+    """Return what each token adds to the text: the token itself, or nothing for a special token."""
     added, at = [], 0
     for token in tokens:
         mine = token if text.startswith(token, at) else ""
         added.append(mine)
         at += len(mine)
-    if at < len(text):  # a server whose token strings are not what it writes: the text is right
+    if at < len(text):  # the server's token strings differ from its text: the text is right
         added[-1:] = [(added[-1] if added else "") + text[at:]]
     return added
 
 
 def _top(found: Any) -> list[float]:
-    """The top token's probability at each position, in [0, 1]."""
+    """Return the probability of the top token at each position, in [0, 1]."""
     listed = found.top_logprobs or [{} for _ in found.tokens]
     pairs = zip(listed, found.token_logprobs, strict=True)
     return [min(1.0, math.exp(max([*(top or {}).values(), own]))) for top, own in pairs]

@@ -1,158 +1,166 @@
-"""One OpenAI-compatible server: what is asked of it, and asked again until it comes."""
+"""The client of one OpenAI-compatible server: its requests, and when they are retried."""
 
 import asyncio
 import json
-import time
+import logging
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib import import_module
 from threading import BoundedSemaphore, Lock
 from typing import Any
-from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 import openai
 from pydantic import SecretStr
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
+from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_random_exponential
 
-from nudging.errors import ServerError, SettingsError, UnsupportedModelError
-from nudging.models.remote.chunks import CutOffError, Reading
-from nudging.rule import Step
+from nudging.answer import Author
+from nudging.errors import ServerError, UnsupportedModelError
+from nudging.models.remote.chunks import ChunkParser, CutOffError
+from nudging.step import Step
 
-IN_FLIGHT = 128
-"""Requests to one server at a time."""
+log = logging.getLogger("nudging")
 
-IDLE = 8
-"""With fewer requests on their way to it, a server has time for one that may turn out not to be needed."""
+MAX_CONCURRENT = 128
+"""Maximum number of concurrent requests to one server."""
 
-LONGEST_WAIT = 30.0
-"""Seconds between two attempts, unless the server says otherwise."""
+PREFETCH_BELOW = 8
+"""With fewer concurrent requests than this, a request that may turn out to be unnecessary costs the others little."""
 
-PASSING = {408, 409, 425, 429, 500, 502, 503, 504}
-"""HTTP status codes of failures that may be over the next time."""
+MAX_WAIT = 30.0
+"""Maximum seconds between two attempts, unless the server asks for more with Retry-After."""
+
+MAX_RETRY_AFTER = 300.0
+"""Maximum seconds to wait if the server asks for it."""
+
+RETRIED_STATUSES = {408, 409, 425, 429, 500, 502, 503, 504}
+"""HTTP statuses of failures that may be over at the next attempt."""
 
 
 def _transport_errors() -> tuple[type[Exception], ...]:
-    """What the HTTP client raises when a connection breaks in the middle of a stream; openai lets it through."""
+    """Return the errors of the HTTP client when a connection breaks during a stream: openai does not wrap them."""
     found: list[type[Exception]] = []
-    for name in ("httpx", "httpx2"):  # the client that openai uses, in its older and its newer versions
+    for name in ("httpx", "httpx2"):  # older and newer versions of openai use one or the other
         with suppress(ImportError):
             found.append(import_module(name).TransportError)
     return tuple(found)
 
 
 FAILURES: tuple[type[Exception], ...] = (openai.APIError, CutOffError, json.JSONDecodeError, *_transport_errors())
-"""All that can go wrong with a request."""
+"""The errors that a request can end with."""
 
 PROBLEMS: tuple[type[Exception], ...] = (*FAILURES, UnsupportedModelError)
-"""And with what it brings."""
+"""These, and the error about what a server sends."""
 
 
-class Server:
-    """A server of one model, for any number of threads and event loops.
+class Client:
+    """A client for one model on one server, for any number of threads and event loops.
 
     Args:
-        side: Whose: "base" or "nudging", for errors.
-        url: Of the API, up to and with `/v1`.
-        model: The name that the server has for it.
-        api_key: Sent as a bearer token; kept out of everything else.
-        timeout: Seconds that a request may be without a word.
-        max_retries: How often in a row a request may fail and be tried again.
-
-    Raises:
-        SettingsError: The URL is none, or has a password in it.
+        author: The model's part in the pair, for error messages.
+        url: The URL of the API, up to and with `/v1`.
+        model: The server's name for the model.
+        api_key: Sent as a bearer token, and kept out of logs and errors.
+        timeout: Seconds without data before a request times out.
+        max_retries: How many times in a row a request may fail and be retried.
     """
 
     def __init__(
-        self, side: str, url: str, model: str, api_key: SecretStr | None, *, timeout: float, max_retries: int
+        self, author: Author, url: str, model: str, api_key: SecretStr | None, *, timeout: float, max_retries: int
     ) -> None:
-        self.side, self.url, self.model = side, _checked(side, url), model
+        self.author, self.url, self.model = author, url.rstrip("/"), model
         self._root = self.url.removesuffix("/v1")
         self._key, self._max_retries = api_key, max_retries
         self._options: dict[str, Any] = {
             "base_url": self.url,
             "api_key": api_key.get_secret_value() if api_key else "none",
             "timeout": timeout,
-            "max_retries": 0,  # what is tried again, and when, is decided here
+            "max_retries": 0,  # retries are decided here
         }
-        self._made: openai.OpenAI | None = None
         self._lock = Lock()
-        self._turns = BoundedSemaphore(IN_FLIGHT)
-        self._in_flight = 0
-        self._of_loops: WeakKeyDictionary[Any, tuple[openai.AsyncOpenAI, asyncio.Semaphore]] = WeakKeyDictionary()
+        self._sync_client: openai.OpenAI | None = None
+        self._slots = BoundedSemaphore(MAX_CONCURRENT)
+        self._async_clients: WeakKeyDictionary[Any, tuple[openai.AsyncOpenAI, asyncio.Semaphore]] = WeakKeyDictionary()
+        self._concurrent = 0
+        self._is_failing = False
 
     def __repr__(self) -> str:
-        return f"Server({self.url!r}, {self.model!r})"
+        return f"Client({self.url!r}, {self.model!r})"
 
     def get(self, path: str) -> Any:
-        """What the server answers to a GET, as plain data.
+        """Return the server's answer to a GET request, as plain data.
 
         Raises:
-            ServerError: It does not answer, or refuses.
+            ServerError: The server does not answer, or refuses the request.
         """
         return self._retried(lambda: self._client.get(self._root + path, cast_to=object))
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """What the server answers to a POST, as plain data. Raises what `get` does."""
+        """Return the server's answer to a POST request, as plain data. Raise what `get` raises."""
         return self._retried(
             lambda: self._client.post(self._root + path, cast_to=object, body={"model": self.model, **body})
         )
 
     @property
-    def idle(self) -> bool:
-        """Whether so few requests are on their way that one more hardly costs the others anything."""
-        return self._in_flight < IDLE
+    def has_capacity(self) -> bool:
+        """True if one more request hardly slows down the others."""
+        return self._concurrent < PREFETCH_BELOW
 
     def completion(self, request: Mapping[str, Any]) -> Generator[Step | None, None, None]:
-        """The steps of a completion as they come, after a None that says that it is on its way. Closing it stops the
-        server.
+        """Yield None once the request is under way, and then the steps of the completion as they arrive.
 
-        When a stream breaks, the request is made again, and what came already is passed over.
+        If the stream breaks, the request is repeated, and steps that were already received are not yielded twice.
+        Closing the generator stops the server.
 
         Raises:
-            ServerError: The server does not answer, or refuses.
-            UnsupportedModelError: It sends no log-probabilities.
+            ServerError: The server does not answer, or refuses the request.
+            UnsupportedModelError: The server sends no log-probabilities.
         """
-        attempts = _Attempts(self._max_retries)
-        while True:
-            try:
-                with self._turn(), self._client.completions.create(**self._streamed(request)) as chunks:
-                    yield from attempts.begin()
-                    reading = Reading()
-                    for chunk in chunks:
-                        yield from attempts.new(reading.push(chunk))
-                    reading.check_finished()
+        received = _Received()
+        try:
+            for attempt in Retrying(**self._retry_policy()):
+                received.begin_attempt()
+                with attempt:
+                    with self._slot(), self._client.completions.create(**self._streamed(request)) as chunks:
+                        yield from received.start()
+                        parser = ChunkParser()
+                        for chunk in chunks:
+                            yield from received.new(parser.push(chunk), attempt.retry_state)
+                        parser.check_finished()
+                    self._is_failing = False
                     return
-            except PROBLEMS as error:
-                problem = error
-            yield from attempts.begin()
-            time.sleep(self._pause_after(problem, attempts))
+                yield from received.start()
+        except PROBLEMS as error:
+            raise self._translated(error) from None
 
     async def acompletion(self, request: Mapping[str, Any]) -> AsyncGenerator[Step | None, None]:
-        """`completion` for event loops."""
-        attempts = _Attempts(self._max_retries)
-        client, turns = self._of_this_loop()
-        while True:
-            try:
-                async with self._aturn(turns), await client.completions.create(**self._streamed(request)) as chunks:
-                    for begun in attempts.begin():
-                        yield begun
-                    reading = Reading()
-                    async for chunk in chunks:
-                        for step in attempts.new(reading.push(chunk)):
-                            yield step
-                    reading.check_finished()
+        """Do `completion` for event loops."""
+        received = _Received()
+        client, slots = self._of_this_loop()
+        try:
+            async for attempt in AsyncRetrying(**self._retry_policy()):
+                received.begin_attempt()
+                with attempt:
+                    stream = client.completions.create(**self._streamed(request))
+                    async with self._aslot(slots), await stream as chunks:
+                        for started in received.start():
+                            yield started
+                        parser = ChunkParser()
+                        async for chunk in chunks:
+                            for step in received.new(parser.push(chunk), attempt.retry_state):
+                                yield step
+                        parser.check_finished()
+                    self._is_failing = False
                     return
-            except PROBLEMS as error:
-                problem = error
-            for begun in attempts.begin():
-                yield begun
-            await asyncio.sleep(self._pause_after(problem, attempts))
+                for started in received.start():
+                    yield started
+        except PROBLEMS as error:
+            raise self._translated(error) from None
 
     @contextmanager
-    def _turn(self) -> Generator[None, None, None]:
-        with self._turns:
+    def _slot(self) -> Generator[None, None, None]:
+        with self._slots:
             self._count(1)
             try:
                 yield
@@ -160,128 +168,128 @@ class Server:
                 self._count(-1)
 
     @asynccontextmanager
-    async def _aturn(self, turns: asyncio.Semaphore) -> AsyncGenerator[None, None]:
-        async with turns:
+    async def _aslot(self, slots: asyncio.Semaphore) -> AsyncGenerator[None, None]:
+        async with slots:
             self._count(1)
             try:
                 yield
             finally:
                 self._count(-1)
 
-    def _count(self, by: int) -> None:
+    def _count(self, change: int) -> None:
         with self._lock:
-            self._in_flight += by
+            self._concurrent += change
 
     @property
     def _client(self) -> openai.OpenAI:
         with self._lock:
-            self._made = self._made or openai.OpenAI(**self._options)
-            return self._made
+            self._sync_client = self._sync_client or openai.OpenAI(**self._options)
+            return self._sync_client
 
     def _of_this_loop(self) -> tuple[openai.AsyncOpenAI, asyncio.Semaphore]:
-        """Connections belong to the event loop that opened them."""
+        """Return the client of this event loop: connections belong to the loop that opened them."""
         loop = asyncio.get_running_loop()
         with self._lock:
-            if loop not in self._of_loops:
-                self._of_loops[loop] = openai.AsyncOpenAI(**self._options), asyncio.Semaphore(IN_FLIGHT)
-            return self._of_loops[loop]
+            if loop not in self._async_clients:
+                self._async_clients[loop] = openai.AsyncOpenAI(**self._options), asyncio.Semaphore(MAX_CONCURRENT)
+            return self._async_clients[loop]
 
     def _streamed(self, request: Mapping[str, Any]) -> dict[str, Any]:
         return {"model": self.model, "stream": True, "logprobs": 1, **request}
 
     def _retried(self, request: Callable[[], Any]) -> Any:
-        retrying = Retrying(
-            retry=retry_if_exception(_may_pass),
-            wait=_pause,
-            stop=stop_after_attempt(self._max_retries + 1),
-            reraise=True,
-        )
         try:
-            return retrying(request)
+            result = Retrying(**self._retry_policy())(request)
         except FAILURES as error:
-            raise self._given_up(error) from None
+            raise self._translated(error) from None
+        self._is_failing = False
+        return result
 
-    def _given_up(self, error: Exception) -> ServerError:
-        status = getattr(error, "status_code", None)
+    def _retry_policy(self) -> dict[str, Any]:
+        """Return the arguments of tenacity's retrying classes."""
+        return {
+            "retry": retry_if_exception(_may_pass),
+            "wait": _wait,
+            "stop": stop_after_attempt(self._max_retries + 1),
+            "before_sleep": self._log_retry,
+            "reraise": True,
+        }
+
+    def _log_retry(self, state: RetryCallState) -> None:
+        """Log the first failure of a server that worked before: one line per outage, not one per request."""
+        if not self._is_failing:
+            self._is_failing = True
+            error = state.outcome.exception() if state.outcome else None
+            log.warning(
+                "the %s server at %s: %s. Requests are retried up to %d times (max_retries); nothing is lost",
+                self.author,
+                self.url,
+                self._reason(error),
+                self._max_retries,
+            )
+
+    def _reason(self, error: BaseException | None) -> str:
         reason = str(error).strip() or type(error).__name__
         if self._key and self._key.get_secret_value():
             reason = reason.replace(self._key.get_secret_value(), "…")  # some servers send a wrong key back
-        if _may_pass(error):
-            advice = f"It was tried {self._max_retries + 1} times: see whether the server runs, or raise max_retries"
-        elif status in (401, 403):
-            advice = f"Check {self.side}_api_key"
-        elif status == 404:
-            advice = f"Check {self.side}_url (it ends in /v1) and the model's name there, {self.model!r}"
-        else:
-            advice = "The server refuses the request; trying again would not help"
-        found = ServerError(f"the {self.side} server at {self.url}: {reason}. {advice}")
-        found.status = status
-        return found
+        return reason
 
-    def _pause_after(self, error: Exception, attempts: "_Attempts") -> float:
-        """Seconds until the next attempt, or the error that says that there is none."""
+    def _translated(self, error: Exception) -> ServerError | UnsupportedModelError:
         if isinstance(error, UnsupportedModelError):
-            problem = f"the {self.side} server at {self.url} cannot be used for nudging: {error}"
-            raise UnsupportedModelError(problem) from None
-        if not attempts.may_go_on(error):
-            raise self._given_up(error) from None
-        return attempts.pause
+            return UnsupportedModelError(f"the {self.author} server at {self.url} cannot be used for nudging: {error}")
+        status = getattr(error, "status_code", None)
+        if _may_pass(error):
+            advice = f"It was tried {self._max_retries + 1} times: check that the server runs, or raise max_retries"
+        elif status in (401, 403):
+            advice = f"Check {self.author}_api_key"
+        elif status == 404:
+            advice = f"Check {self.author}_url (it ends in /v1) and the model's name there, {self.model!r}"
+        else:
+            advice = "The server refuses the request, so it is not retried"
+        translated = ServerError(f"the {self.author} server at {self.url}: {self._reason(error)}. {advice}")
+        translated.status = status
+        return translated
 
 
-class _Attempts:
-    """One completion, tried until it is whole."""
+class _Received:
+    """The steps of a completion that were received, over all attempts."""
 
-    def __init__(self, max_retries: int) -> None:
-        self._max_retries = max_retries
-        self._given = 0
-        self._failures = 0
-        self._seen = 0
-        self._begun = False
-        self.pause = 0.0
+    def __init__(self) -> None:
+        self._started = False
+        self._total = 0
+        self._in_attempt = 0
 
-    def begin(self) -> Generator[None, None, None]:
-        """None, the first time."""
-        if not self._begun:
-            self._begun = True
+    def begin_attempt(self) -> None:
+        """Count the steps of a new attempt from 0."""
+        self._in_attempt = 0
+
+    def start(self) -> Generator[None, None, None]:
+        """Yield None, the first time only."""
+        if not self._started:
+            self._started = True
             yield None
 
-    def new(self, steps: list[Step]) -> Generator[Step, None, None]:
-        """Those of an attempt's steps that no earlier attempt has brought."""
+    def new(self, steps: list[Step], attempt: RetryCallState) -> Generator[Step, None, None]:
+        """Yield the steps of this attempt that no earlier attempt brought."""
         for step in steps:
-            self._seen += 1
-            if self._seen > self._given:
-                self._given, self._failures = self._seen, 0
+            self._in_attempt += 1
+            if self._in_attempt > self._total:
+                self._total = self._in_attempt
+                attempt.attempt_number = 1  # there is progress: only failures in a row count
                 yield step
-
-    def may_go_on(self, error: Exception) -> bool:
-        """Whether to try again after this, and after which `pause`."""
-        self._failures, self._seen = self._failures + 1, 0
-        state = RetryCallState(Retrying(), None, (), {})
-        state.attempt_number = self._failures
-        state.set_exception((type(error), error, error.__traceback__))
-        self.pause = _pause(state)
-        return _may_pass(error) and self._failures <= self._max_retries
 
 
 def _may_pass(error: BaseException) -> bool:
+    """Return True if the request may succeed at the next attempt."""
     status = getattr(error, "status_code", None)
-    return isinstance(error, FAILURES) and (status is None or status in PASSING)
+    return isinstance(error, FAILURES) and (status is None or status in RETRIED_STATUSES)
 
 
-def _pause(state: RetryCallState) -> float:
-    """Seconds: what the server asks for, or longer and longer with a jitter."""
+def _wait(state: RetryCallState) -> float:
+    """Return the seconds until the next attempt: what the server asks for, or exponentially more with jitter."""
     error = state.outcome.exception() if state.outcome else None
     response = getattr(error, "response", None)
-    asked = response.headers.get("retry-after", "") if response is not None else ""
+    retry_after = response.headers.get("retry-after", "") if response is not None else ""
     with suppress(ValueError):
-        return min(float(asked), 10 * LONGEST_WAIT)
-    return float(wait_random_exponential(multiplier=0.5, max=LONGEST_WAIT)(state))
-
-
-def _checked(side: str, url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise SettingsError(f"{side}_url={url!r}: give the address of an API, as in http://localhost:8000/v1")
-    if parts.username or parts.password:
-        raise SettingsError(f"{side}_url: leave the password out of the address, and pass it as {side}_api_key")
-    return url.rstrip("/")
+        return min(float(retry_after), MAX_RETRY_AFTER)
+    return float(wait_random_exponential(multiplier=0.5, max=MAX_WAIT)(state))

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from nudging.display import CONTROL_CHARACTERS
 from nudging.errors import MissingDependencyError
 from nudging.evaluation.disagreement import Analysis
 
@@ -25,6 +26,40 @@ def pyplot() -> Any:
             f"a picture needs the package {error.name}: pip install 'nudging[eval]'"
         ) from error
     return pyplot
+
+
+SHOWN_WORDS = 24
+
+
+def analysis_tables(analysis: "Analysis") -> Any:
+    """Disagreement by the base model's probability, what thresholds would do, and the most frequent nudging words."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    suggested = analysis.suggestion
+    bins = Table("top-1 probability", "positions", "disagree", title="Where the models disagree")
+    for one in analysis.bins:
+        low, high = one.interval
+        rate = f"{one.rate:.0%} ({low:.0%}-{high:.0%})" if one.positions else "-"
+        bins.add_row(f"{one.low:.1f} to {one.high:.1f}", str(one.positions), rate)
+    tried = Table("threshold", "disagreements under it", "misjudged", "nudge ratio", title="What a threshold would do")
+    for threshold in analysis.thresholds:
+        if threshold == suggested or round(threshold.value * 20) % 2 == 0:
+            shares = [f"{share:.0%}" for share in (threshold.caught, threshold.misjudged, threshold.nudge_ratio)]
+            tried.add_row(f"{threshold.value:.2f}", *shares, style="bold magenta" if threshold == suggested else None)
+    words = analysis.nudging_words(suggested.value).most_common(SHOWN_WORDS)
+    listed = " · ".join(f"{word} {count}" for word, count in words).replace("\n", "⏎").translate(CONTROL_CHARACTERS)
+    return Group(
+        bins,
+        tried,
+        Text(f"nudging words under {suggested.value:.2f}: {listed}"),
+        Text(
+            f"suggested threshold: {suggested.value:.2f}, with an expected nudge ratio of {suggested.nudge_ratio:.0%} "
+            f"({len(analysis.readings)} answers, {len(analysis.positions)} positions)",
+            style="bold",
+        ),
+    )
 
 
 def draw_analysis(analysis: Analysis, path: Path) -> None:

@@ -1,0 +1,32 @@
+"""Run blocking work in threads, for event loops."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from contextvars import copy_context
+from functools import partial
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+# asyncio's own pool has a few threads per core. These mostly wait for forward passes and servers, so more are useful.
+_pool = ThreadPoolExecutor(64, thread_name_prefix="nudging")
+
+
+async def in_thread(function: Callable[..., T], *args: Any) -> T:
+    """Return the function's result, computed in a thread.
+
+    If the caller is cancelled, the cancellation waits until the thread is done: nothing else may touch a KV cache
+    during a forward pass.
+    """
+    work = asyncio.get_running_loop().run_in_executor(_pool, partial(copy_context().run, function, *args))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        while not work.done():
+            with suppress(asyncio.CancelledError):  # raised below
+                await asyncio.wait([work])
+        if not work.cancelled():
+            work.exception()  # retrieve it, or asyncio logs "exception was never retrieved"
+        raise

@@ -1,0 +1,95 @@
+"""The speculative loop of a local model: propose a draft, verify it in one forward pass, accept what agrees.
+
+A draft can come from anywhere and can be wrong. It saves forward passes and never changes a choice: this is speculative
+decoding (Leviathan et al., arXiv 2211.17192) in its greedy form. Sampled tokens are a function of seed and position
+(`sampling.py`), so the same comparison is exact for them too.
+"""
+
+from collections import deque
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+
+from nudging.models.base import Sampling
+from nudging.models.local.drafts import Drafts
+from nudging.models.local.kv_cache import Forward, KVCache, common_prefix_length
+from nudging.models.local.sampling import Choice, choose
+from nudging.models.local.token_mask import TokenMask
+
+
+@dataclass
+class SpeculativeDecoder:
+    """Decodes with one KV cache.
+
+    Args:
+        cache: The cache.
+        forward: Runs a forward pass.
+        sampling: How tokens are sampled. None decodes greedily.
+        mask: The tokens that the answer's grammar allows, if it has one.
+    """
+
+    cache: KVCache
+    forward: Forward
+    sampling: Sampling | None = None
+    mask: TokenMask | None = None
+
+    def choices(self, prefix: Sequence[int], limit: int, drafts: Drafts | None) -> Generator[Choice, None, None]:
+        """Yield the model's choice after the prefix, after the prefix and that choice, and so on, `limit` times.
+
+        A token that the grammar forces needs no forward pass. It is fed together with the next token that does.
+        """
+        path, accepted = list(prefix), deque[Choice]()
+        for left in range(limit, 0, -1):
+            forced = self.mask.forced() if self.mask else None
+            if forced is not None:
+                if accepted and accepted.popleft().token != forced:
+                    accepted.clear()
+                choice = Choice(forced, 1.0)
+            else:
+                if not accepted:
+                    accepted.extend(self._next_choices(path, left, drafts))
+                choice = accepted.popleft()
+            yield choice
+            if self.mask:
+                self.mask.push(choice.token)
+            path.append(choice.token)
+
+    def _next_choices(self, path: list[int], limit: int, drafts: Drafts | None) -> list[Choice]:
+        """Return at least one choice after the path."""
+        cached = common_prefix_length(self.cache.tokens, path)
+        if cached < len(path) or self.cache.choices[cached - 1] is None:
+            cached = min(cached, len(path) - 1)  # the last token must be fed to get the logits after it
+            draft = self.propose(path, cached, limit, drafts) if drafts else []
+            self.verify(path, cached, draft)
+        # tokens held after the path are a draft that was verified just now, or earlier
+        return accept(self.cache.tokens[len(path) :], self.cache.choices[len(path) - 1 :])
+
+    def propose(self, path: list[int], cached: int, limit: int, drafts: Drafts) -> list[int]:
+        """Return tokens that may come after the path, as many as are worth feeding with it."""
+        drafts.remember(self.cache.tokens[cached:])
+        draft = drafts.after(path, len(path) - cached, limit - 1)
+        return self.mask.allowed_prefix(draft) if self.mask else draft
+
+    def verify(self, path: list[int], cached: int, draft: list[int]) -> None:
+        """Store the model's choices after the path and after each draft token, from one forward pass."""
+        self.cache.crop(cached)
+        masks = self.mask.masks(draft) if self.mask else None  # [1 + draft, vocab]
+        logits = self.cache.extend(path[cached:] + draft, self.forward, 1 + len(draft))  # [1 + draft, vocab]
+        positions = range(len(path), len(path) + 1 + len(draft))
+        self.cache.choices[len(path) - 1 :] = choose(logits, positions, self.sampling, masks)
+
+
+def accept(draft: Sequence[int], choices: Sequence[Choice | None]) -> list[Choice]:
+    """Return the choices that hold: those that equal the draft, and the first one that differs from it.
+
+    Args:
+        draft: The draft tokens, x_1 … x_k.
+        choices: The model's choice before x_1, after x_1, …, after x_k. None if unknown.
+    """
+    accepted: list[Choice] = []
+    for position, choice in enumerate(choices):
+        if choice is None:
+            break
+        accepted.append(choice)
+        if position == len(draft) or choice.token != draft[position]:
+            break
+    return accepted

@@ -1,0 +1,146 @@
+"""Load a transformers model, and run its forward passes."""
+
+import sys
+from collections.abc import Sequence
+from threading import RLock
+from typing import Any, cast
+
+import torch
+from llguidance import LLTokenizer
+from llguidance.hf import from_tokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, PreTrainedModel
+
+from nudging.errors import SettingsError, UnsupportedModelError
+from nudging.grammar.grammar import Grammar
+from nudging.models.local.batching import BatchScheduler
+from nudging.models.local.cpu_weights import pack_weights
+from nudging.models.local.detokenizer import Detokenizer
+from nudging.models.local.timing import PassTimer
+from nudging.models.local.token_mask import TokenMask
+from nudging.models.tokenizer import TransformersTokenizer, resolve_path, translated_errors
+
+CROPPABLE_LAYERS = {"full_attention", "sliding_attention", "chunked_attention"}
+"""The kinds of layers whose cache can be cropped, by their name in a transformers config."""
+
+
+class Weights:
+    """A transformers model: its config, its weights and its forward passes, each loaded at its first use.
+
+    Args:
+        tokenizer: The model's tokenizer. It has the model's name and revision.
+        dtype: "float32", "bfloat16" or "float16"; by default float32 on a CPU and the checkpoint's own elsewhere.
+        device: The device in torch's notation; by default the first accelerator, or else the CPU.
+        device_map: A placement on several devices, as in `from_pretrained`. It replaces `device`.
+    """
+
+    def __init__(
+        self,
+        tokenizer: TransformersTokenizer,
+        dtype: str | None,
+        device: str | None,
+        device_map: str | dict[str, Any] | None,
+    ) -> None:
+        self.name, self._revision = tokenizer.name, tokenizer.revision
+        self._dtype, self._device, self._device_map = dtype, device, device_map
+        self._tokenizer = tokenizer
+        self._loading = RLock()
+        self._config: Any = None
+        self._loaded: PreTrainedModel | None = None
+        self._guidance_tokenizer: LLTokenizer | None = None
+        self._scheduler: BatchScheduler
+        self.timer = PassTimer()
+
+    def load_config(self) -> Any:
+        """Load the config, and refuse a model that cannot be used.
+
+        Raises:
+            ModelNotFoundError: There is no such model.
+            UnsupportedModelError: The model cannot be used for nudging.
+        """
+        with self._loading:
+            if self._config is None:
+                with translated_errors(self.name):
+                    config = AutoConfig.from_pretrained(resolve_path(self.name), revision=self._revision)
+                self._refuse_uncroppable_layers(config)
+                self._config = config
+            return self._config
+
+    def load(self) -> PreTrainedModel:
+        """Load the weights. Raise what `load_config` raises, or `SettingsError` if the device cannot be used."""
+        with self._loading:
+            if self._loaded is not None:
+                return self._loaded
+            self.load_config()
+            device = self._device or _default_device()
+            _check_device(device)
+            placement = {"device_map": self._device_map} if self._device_map else {}
+            dtype = self._dtype or ("float32" if device == "cpu" and not self._device_map else "auto")
+            with translated_errors(self.name):
+                loaded = AutoModelForCausalLM.from_pretrained(
+                    resolve_path(self.name), revision=self._revision, dtype=dtype, **placement
+                )
+            if loaded._is_stateful:
+                raise self._unsupported(f"its class {type(loaded).__name__} has a state that cannot be cropped")
+            if not placement:
+                cast("Any", loaded).to(device)
+                pack_weights(loaded)
+            self._scheduler = BatchScheduler(loaded, self.timer)
+            self._loaded = loaded  # from_pretrained returns it in evaluation mode
+            return loaded
+
+    @property
+    def context_length(self) -> int:
+        """The maximum number of tokens of prompt and answer together."""
+        return getattr(self.load_config().get_text_config(), "max_position_embeddings", None) or sys.maxsize
+
+    @property
+    def end_tokens(self) -> set[int]:
+        """All tokens that end this model's turn."""
+        loaded = self.load()
+        named = (self._tokenizer.loaded, self._config, loaded.generation_config)
+        ids = [getattr(source, "eos_token_id", None) for source in named]
+        return {end for one in ids if one is not None for end in (one if isinstance(one, list) else [one])}
+
+    def detokenizer(self, prefix: Sequence[int]) -> Detokenizer:
+        """Return a detokenizer for the tokens after a prefix."""
+        return Detokenizer(self._tokenizer.loaded, prefix)
+
+    def token_mask(self, grammar: Grammar) -> TokenMask:
+        """Return the grammar in this model's tokens."""
+        ends = sorted(self.end_tokens)
+        with self._loading:
+            if self._guidance_tokenizer is None:
+                vocabulary = self._config.get_text_config().vocab_size
+                self._guidance_tokenizer = from_tokenizer(self._tokenizer.loaded, n_vocab=vocabulary, eos_token=ends)
+        return TokenMask(grammar, self._guidance_tokenizer)
+
+    def forward(self, tokens: list[int], cache: DynamicCache, keep: int) -> torch.Tensor:
+        """Run one forward pass. Return the logits after each of the last `keep` tokens, shape [keep, vocab]."""
+        self.load()
+        return self._scheduler.run(tokens, cache, keep)
+
+    def _refuse_uncroppable_layers(self, config: Any) -> None:
+        kinds = set(getattr(config.get_text_config(), "layer_types", None) or [])
+        if other := kinds - CROPPABLE_LAYERS:
+            raise self._unsupported(f"it has layers of kind {', '.join(sorted(other))}, whose state cannot be cropped")
+
+    def _unsupported(self, reason: str) -> UnsupportedModelError:
+        return UnsupportedModelError(
+            f"{self.name} cannot be used for nudging: {reason}, and nudging returns to earlier points of a text. "
+            "Choose a model that has attention layers only"
+        )
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise SettingsError(
+            f"device={device!r} cannot be used: {reason}. Leave it out, or name a device in torch's notation"
+        ) from error
+
+
+def _default_device() -> str:
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    return accelerator.type if accelerator else "cpu"
