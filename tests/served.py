@@ -1,4 +1,4 @@
-"""`nudging serve` in this process, on a port of its own."""
+"""`nudging serve` in a thread of this process, on a free port."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ from nudging.serving import create_app
 
 @contextmanager
 def serving(nudger: Nudger, **options: Any) -> Iterator[str]:
-    """The URL of a server on a port of its own."""
+    """Start a server on a free port, yield its URL, and stop it at the end."""
     config = uvicorn.Config(create_app(nudger, **options), host="127.0.0.1", port=0, log_level="warning")
     server = uvicorn.Server(config)
     thread = Thread(target=lambda: asyncio.run(server.serve()), daemon=True)

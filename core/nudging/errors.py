@@ -60,7 +60,7 @@ class ModelError(NudgingError):
 
 
 class ModelNotFoundError(ModelError, OSError):
-    """There is there is no such model or folder."""
+    """There is no such model or folder."""
 
 
 class UnsupportedModelError(ModelError):

@@ -1,4 +1,4 @@
-"""The page at `/`, in headless Chromium."""
+"""The chat page at `/`, in headless Chromium."""
 
 import shutil
 import time
@@ -33,7 +33,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def open_page(browser: Any) -> Iterator[Open]:
-    """Opens the page of a server that is started for it. An error on the page fails the test."""
+    """Return a function that starts a server and opens its page. A JavaScript error fails the test."""
     errors: list[str] = []
     with ExitStack() as running:
 
@@ -58,22 +58,22 @@ def by_author(answer: Answer) -> list[tuple[str, str]]:
     return [(author, "".join(piece.text for piece in run)) for author, run in runs]
 
 
-def test_a_person_sees_who_wrote_what_in_two_colours(open_page: Open, pair: tuple[Path, Path]) -> None:
+def test_the_authors_are_shown_in_two_colours(open_page: Open, pair: tuple[Path, Path]) -> None:
     demo = Nudger(*pair, max_tokens=48)
     page = open_page(demo)
     question = "What are three tips for staying healthy?"
     ask(page, question)
-    expect(page.locator(".cost")).to_contain_text("% nudged", timeout=60_000)
+    expect(page.locator(".usage")).to_contain_text("% nudged", timeout=60_000)
     runs = page.locator("li.assistant > span")
-    written = "".join(f"{run.get_attribute('class')}:{run.text_content()}\n" for run in runs.all())
+    shown = "".join(f"{run.get_attribute('class')}:{run.text_content()}\n" for run in runs.all())
     expected = "".join(f"{author}:{text}\n" for author, text in by_author(demo.generate(question)))
-    assert written == expected
+    assert shown == expected
     colours = {run.get_attribute("class"): run.evaluate("one => getComputedStyle(one).color") for run in runs.all()}
     assert len(set(colours.values())) == 2
     assert page.locator("li.user").all_text_contents() == [question]
 
 
-def test_the_conversation_goes_on_from_what_was_said(open_page: Open) -> None:
+def test_a_question_includes_the_conversation_so_far(open_page: Open) -> None:
     prompts: list[str] = []
 
     def script(prompt: str, text: str) -> Sequence[Step]:
@@ -82,43 +82,43 @@ def test_the_conversation_goes_on_from_what_was_said(open_page: Open) -> None:
 
     page = open_page(Nudger(ScriptedModel(script), ScriptedModel(script)))
     ask(page, "Which colour?")
-    expect(page.locator(".cost")).to_have_count(1)
+    expect(page.locator(".usage")).to_have_count(1)
     ask(page, "<b>Why?</b>")
-    expect(page.locator(".cost")).to_have_count(2)
+    expect(page.locator(".usage")).to_have_count(2)
     assert "Blue." in prompts[-1]
     assert "Which colour?" in prompts[-1]
     assert page.locator("li.user").all_text_contents() == ["Which colour?", "<b>Why?</b>"]
 
 
 def test_an_answer_can_be_stopped(open_page: Open) -> None:
-    said = 0
+    calls = 0
 
     def script(prompt: str, text: str) -> Sequence[Step]:
-        nonlocal said
-        said += 1
+        nonlocal calls
+        calls += 1
         time.sleep(0.02)
         return [Step(f" word{text.count(' ')}", 0.1)]
 
     page = open_page(Nudger(ScriptedModel(script), ScriptedModel(script), max_tokens=10_000))
-    ask(page, "Go on for ever")
+    ask(page, "Count without end")
     expect(page.locator("li.assistant")).to_contain_text("word3")
     page.get_by_role("button", name="Stop").click()
     expect(page.locator("li.assistant .error")).to_contain_text("stopped")
     expect(page.get_by_role("button", name="Send")).to_be_visible()
     time.sleep(0.2)
-    before = said
+    before = calls
     time.sleep(0.3)
-    assert said == before
+    assert calls == before
 
 
-def test_a_failure_and_a_missing_key_are_told(open_page: Open) -> None:
+def test_a_model_failure_and_a_missing_key_are_shown(open_page: Open) -> None:
     def script(prompt: str, text: str) -> Sequence[Step]:
         raise ServerError("the base server at http://x/v1: gone")
 
-    page = open_page(Nudger(ScriptedModel(script), ScriptedModel(script)), api_key="sk-of-the-house")
+    page = open_page(Nudger(ScriptedModel(script), ScriptedModel(script)), api_key="sk-test")
     ask(page, "Hello?")
     expect(page.locator("li.assistant .error")).to_contain_text("key")
     page.get_by_text("API key", exact=True).click()
-    page.get_by_role("textbox", name="API key").fill("sk-of-the-house")
+    page.get_by_role("textbox", name="API key").fill("sk-test")
     ask(page, "Hello?")
     expect(page.locator("li.assistant .error").nth(1)).to_contain_text("gone")

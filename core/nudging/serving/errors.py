@@ -1,47 +1,109 @@
-"""What goes wrong, in OpenAI's shape and with the right status."""
+"""Errors in OpenAI's JSON shape, each with its HTTP status."""
 
+import reprlib
+from collections.abc import Mapping
 from typing import Any
 
-from starlette.responses import JSONResponse
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from openai.types import ErrorObject
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 from nudging.errors import ContextLengthError, ModelError, NudgingError, ServerError
+from nudging.serving.schemas import ErrorReply
+
+ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"description": description, "model": ErrorReply}
+    for status, description in {
+        400: "The request is invalid",
+        401: "The API key is missing or wrong",
+        404: "There is no such model",
+        408: "The client did not send the whole request in time",
+        413: "The request is too large",
+        429: "Too many requests are waiting",
+        502: "A model's server failed",
+        503: "A model cannot be used",
+    }.items()
+}
+"""The errors of an endpoint, for the OpenAPI schema."""
 
 
-class RefusedError(Exception):
-    """A request that is not answered.
+class ApiError(Exception):
+    """An error that is sent to the client.
 
     Args:
-        status: Of HTTP.
-        kind: As OpenAI calls such errors.
-        message: For people.
-        code: For programs.
+        status: The HTTP status.
+        message: The explanation for people.
+        kind: OpenAI's type of such errors.
+        code: A short name for programs, for example "model_not_found".
     """
 
-    def __init__(self, status: int, kind: str, message: str, code: str | None = None) -> None:
+    def __init__(
+        self, status: int, message: str, *, kind: str = "invalid_request_error", code: str | None = None
+    ) -> None:
         super().__init__(message)
-        self.status, self.kind, self.message, self.code = status, kind, message, code
+        self.status, self.message, self.kind, self.code = status, message, kind, code
+
+    @classmethod
+    def from_engine(cls, error: NudgingError) -> "ApiError":
+        """Return the error that tells a client about an error of the engine."""
+        if isinstance(error, ContextLengthError):
+            return cls(400, str(error), code="context_length_exceeded")
+        if isinstance(error, ServerError):
+            return cls(502, str(error), kind="server_error", code="model_server_failed")
+        if isinstance(error, ModelError):
+            return cls(503, str(error), kind="server_error", code="model_unavailable")
+        return cls(400, str(error))
 
     def body(self) -> dict[str, Any]:
-        """What is sent."""
-        return {"error": {"message": self.message, "type": self.kind, "param": None, "code": self.code}}
+        """Return the error as OpenAI's JSON."""
+        error = ErrorObject(message=self.message, type=self.kind, param=None, code=self.code)
+        return ErrorReply(error=error).model_dump(exclude_unset=True)
+
+    def response(self) -> JSONResponse:
+        """Return the HTTP response for this error."""
+        headers = {}
+        if self.status == 401:
+            headers["www-authenticate"] = "Bearer"
+        if self.status == 429:
+            headers["retry-after"] = "1"
+        if self.status in (408, 413):  # the rest of the request is not read
+            headers["connection"] = "close"
+        return JSONResponse(self.body(), status_code=self.status, headers=headers)
 
 
-def refusal(error: RefusedError) -> JSONResponse:
-    """The response that says so."""
-    headers = {"retry-after": "1"} if error.status == 429 else {}
-    if error.status in (408, 413):
-        headers["connection"] = "close"
-    if error.status == 401:
-        headers["www-authenticate"] = "Bearer"
-    return JSONResponse(error.body(), status_code=error.status, headers=headers)
+def add_error_handlers(app: FastAPI) -> None:
+    """Let an application answer every error in OpenAI's shape."""
+
+    @app.exception_handler(ApiError)
+    async def _(_: Request, error: ApiError) -> Response:
+        return error.response()
+
+    @app.exception_handler(NudgingError)
+    async def _(_: Request, error: NudgingError) -> Response:
+        return ApiError.from_engine(error).response()
+
+    @app.exception_handler(RequestValidationError)
+    async def _(_: Request, error: RequestValidationError) -> Response:
+        return ApiError(400, "; ".join(map(_sentence, error.errors()))).response()
+
+    @app.exception_handler(UnicodeError)
+    async def _(_: Request, error: UnicodeError) -> Response:
+        return ApiError(400, f"the request contains text that is not valid Unicode: {error}").response()
+
+    @app.exception_handler(HTTPException)
+    async def _(_: Request, error: HTTPException) -> Response:
+        response = ApiError(error.status_code, str(error.detail)).response()
+        response.headers.update(error.headers or {})  # for example the allowed methods
+        return response
 
 
-def refused(error: NudgingError) -> RefusedError:
-    """What the engine refuses, and what its models fail with."""
-    if isinstance(error, ContextLengthError):
-        return RefusedError(400, "invalid_request_error", str(error), code="context_length_exceeded")
-    if isinstance(error, ServerError):
-        return RefusedError(502, "server_error", str(error), code="model_server_failed")
-    if isinstance(error, ModelError):
-        return RefusedError(503, "server_error", str(error), code="model_unavailable")
-    return RefusedError(400, "invalid_request_error", str(error))
+def _sentence(problem: Mapping[str, Any]) -> str:
+    """Return a sentence about one invalid field, for example "top_p: Input should be greater than 0, got 0"."""
+    field, value = ".".join(map(str, problem["loc"][1:])), problem["input"]
+    sentence = f"{field}: {problem['msg'].removeprefix('Value error, ')}"
+    if problem["type"] == "value_error" or not isinstance(value, str | int | float):  # a value_error names its value
+        return sentence
+    return f"{sentence}, got {reprlib.repr(value)}"

@@ -1,4 +1,4 @@
-"""What the server bears: who may ask, how much, how many at once, and how long a client may take."""
+"""Limits on authentication, body size, prompt length, concurrency and client timeouts."""
 
 import asyncio
 import hmac
@@ -9,55 +9,56 @@ from dataclasses import dataclass
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from nudging.serving.errors import RefusedError, refusal
+from nudging.serving.errors import ApiError
 
-OPEN = {"/", "/health", "/metrics"}
-"""Paths that need no key."""
+PUBLIC_PATHS = {"/", "/health", "/metrics"}
+"""Paths that need no API key."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """
+    """Limits of a server.
+
     Args:
-        at_once: Answers that are worked on at a time.
-        queue: Requests that may wait for their turn.
-        body: Bytes of a request.
-        prompt_tokens: Length of a prompt, in base-model tokens; by default what the models' contexts allow.
-        patience: Seconds that a client may take over sending its request, or over reading a part of the answer.
+        at_once: Maximum number of requests that are answered at the same time.
+        queue: Maximum number of requests that wait.
+        body: Maximum size of a request's body, in bytes.
+        prompt_tokens: Maximum length of a prompt, in base-model tokens. By default only the models' contexts limit it.
+        client_timeout: Seconds without progress before a client that sends its request, or reads the answer, times out.
     """
 
     at_once: int = 16
     queue: int = 64
     body: int = 1 << 20
     prompt_tokens: int | None = None
-    patience: float = 30.0
+    client_timeout: float = 30.0
 
 
-class Turns:
-    """Who is worked on, and who waits."""
+class ConcurrencyLimiter:
+    """Limits how many requests are answered at the same time and how many wait."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._free = asyncio.Semaphore(limits.at_once)
+        self._slots = asyncio.Semaphore(limits.at_once)
         self.running = self.waiting = 0
 
     @asynccontextmanager
-    async def turn(self) -> AsyncGenerator[None, None]:
-        """A turn, once there is one.
+    async def slot(self) -> AsyncGenerator[None, None]:
+        """Wait for a free slot and hold it.
 
         Raises:
-            RefusedError: As many as may are waiting already.
+            ApiError: The queue is full.
         """
-        if self._free.locked() and self.waiting >= self._limits.queue:
-            raise RefusedError(
+        if self._slots.locked() and self.waiting >= self._limits.queue:
+            raise ApiError(
                 429,
-                "rate_limit_error",
-                f"{self.running} answers are being written and {self.waiting} requests wait: try again later",
+                f"{self.running} requests are being answered and {self.waiting} are waiting: try again later",
+                kind="rate_limit_error",
                 code="too_many_requests",
             )
         self.waiting += 1
         try:
-            await self._free.acquire()
+            await self._slots.acquire()
         finally:
             self.waiting -= 1
         self.running += 1
@@ -65,16 +66,18 @@ class Turns:
             yield
         finally:
             self.running -= 1
-            self._free.release()
+            self._slots.release()
 
 
-class Gate:
-    """ASGI middleware that refuses a request before anybody has read it, and lets go of clients that do not go on.
+class RequestGuard:
+    """ASGI middleware that checks the API key, the body size and the client timeout.
+
+    A request reaches the application only after its whole body has been received.
 
     Args:
-        app: What is behind it.
-        limits: What is borne.
-        api_key: What every request must have as its bearer token, if there is one.
+        app: The application.
+        limits: The limits.
+        api_key: The bearer token that requests must have, or None if they need none.
     """
 
     def __init__(self, app: ASGIApp, limits: Limits, api_key: str | None) -> None:
@@ -85,49 +88,47 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        if self._key and scope["path"] not in OPEN and not self._knows(headers.get("authorization", "")):
-            error = RefusedError(401, "authentication_error", "the API key is missing or wrong", code="invalid_api_key")
-            await refusal(error)(scope, receive, send)
-            return
-        length = headers.get("content-length", "")
-        if length.isdigit() and int(length) > self._limits.body:
-            await refusal(self._too_large())(scope, receive, send)
-            return
         try:
-            messages = await self._whole_body(receive)
-        except RefusedError as error:
-            await refusal(error)(scope, receive, send)
+            self._check_headers(scope["path"], Headers(scope=scope))
+            messages = await self._read_body(receive)
+        except ApiError as error:
+            await error.response()(scope, receive, send)
             return
 
-        async def replayed() -> Message:
+        async def replay() -> Message:
             return messages.pop(0) if messages else await receive()
 
-        async def patient(message: Message) -> None:
-            await asyncio.wait_for(send(message), self._limits.patience)
+        async def send_in_time(message: Message) -> None:
+            await asyncio.wait_for(send(message), self._limits.client_timeout)
 
-        await self._app(scope, replayed, patient)
+        await self._app(scope, replay, send_in_time)
 
-    async def _whole_body(self, receive: Receive) -> list[Message]:
-        """The request's body, in as many messages as it came."""
+    def _check_headers(self, path: str, headers: Headers) -> None:
+        if self._key and path not in PUBLIC_PATHS:
+            scheme, _, key = headers.get("authorization", "").partition(" ")
+            if scheme.lower() != "bearer" or not hmac.compare_digest(key.strip().encode(), self._key):
+                message = "the API key is missing or wrong: send it as the bearer token"
+                raise ApiError(401, message, kind="authentication_error", code="invalid_api_key")
+        length = headers.get("content-length", "")
+        if length.isdigit():
+            self._check_size(int(length))
+
+    async def _read_body(self, receive: Receive) -> list[Message]:
+        """Return the ASGI messages of the request's body."""
         messages: list[Message] = []
         size, more = 0, True
         while more:
             try:
-                message = await asyncio.wait_for(receive(), self._limits.patience)
+                message = await asyncio.wait_for(receive(), self._limits.client_timeout)
             except asyncio.TimeoutError:
-                raise RefusedError(408, "invalid_request_error", "the request did not come to its end") from None
+                seconds = self._limits.client_timeout
+                raise ApiError(408, f"the request is incomplete, and no data came for {seconds:g} seconds") from None
             messages.append(message)
             size += len(message.get("body", b""))
             more = message["type"] == "http.request" and message.get("more_body", False)
-            if size > self._limits.body:
-                raise self._too_large()
+            self._check_size(size)
         return messages
 
-    def _knows(self, authorization: str) -> bool:
-        scheme, _, key = authorization.partition(" ")
-        given = key.strip().encode()
-        return scheme.lower() == "bearer" and hmac.compare_digest(given, self._key or b"")
-
-    def _too_large(self) -> RefusedError:
-        return RefusedError(413, "invalid_request_error", f"a request has {self._limits.body} bytes at the most")
+    def _check_size(self, size: int) -> None:
+        if size > self._limits.body:
+            raise ApiError(413, f"the request is larger than {self._limits.body} bytes: shorten it")

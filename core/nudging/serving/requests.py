@@ -1,104 +1,118 @@
-"""What may be asked, in OpenAI's words, and what that is in the engine's."""
+"""The requests of OpenAI's API, and the engine's prompts and options for them.
 
-from typing import Annotated, Any, Literal
+The settings fields (threshold, max_tokens, temperature, …) are those of `SettingsFields`, and null means "not given".
+`stop` and `seed` follow OpenAI's rules. Unknown fields are ignored, as OpenAI's servers do.
+"""
 
-from pydantic import BaseModel, BeforeValidator, Field, StrictBool, StrictFloat, StrictInt, StrictStr
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, TypeAlias, cast
 
-from nudging.prompting.conversation import Message
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic.fields import FieldInfo
+
+from nudging.prompting.conversation import Message, Prompt
 from nudging.request import Options
-
-Number = StrictInt | StrictFloat
-Text = StrictStr
+from nudging.settings import MaxTokens, SettingsFields
 
 
-def _refused(what: str, *neutral: object) -> BeforeValidator:
-    """A field that is not supported, and may only say what is the case anyway."""
+def _unsupported(reason: str, *neutral: object) -> BeforeValidator:
+    """Refuse every value of a field except null and those that change nothing.
+
+    Args:
+        reason: The reason why the field is not supported.
+        *neutral: The values that are accepted.
+    """
 
     def check(value: object) -> object:
         if value is not None and value not in neutral:
-            raise ValueError(f"{value!r} is not supported: {what}")
+            raise ValueError(f"{value!r} is not supported: {reason}")
         return value
 
     return BeforeValidator(check)
 
 
-class StreamOptions(BaseModel):
-    """Of a streamed answer."""
-
-    include_usage: StrictBool | None = None
+class _Body(BaseModel):
+    model_config = ConfigDict(strict=True)
 
 
-class _Request(BaseModel):
-    """What both kinds of requests may have. Fields that are not named here are left aside, as OpenAI's servers do."""
+class StreamOptions(_Body):
+    """Options of a streamed answer."""
 
-    model: Text | None = None
-    stream: StrictBool | None = None
+    include_usage: bool | None = None
+
+
+def _optional(field: FieldInfo) -> Any:
+    """Return the definition of a request field that holds this setting or null."""
+    return Annotated[(field.annotation, *field.metadata, Field(description=field.description))] | None, None
+
+
+# Built from `SettingsFields`, so that a new setting is a field of requests too.
+_SettingsBody: Any = create_model(
+    "_SettingsBody",
+    __base__=_Body,
+    **{name: _optional(field) for name, field in SettingsFields.model_fields.items()},
+)
+
+
+class _Request(_SettingsBody):  # type: ignore[misc]
+    """The fields that both kinds of requests have."""
+
+    model: str | None = None
+    stream: bool | None = None
     stream_options: StreamOptions | None = None
-    stop: Text | Annotated[list[Text], Field(max_length=16)] | None = None
-    seed: StrictInt | None = None
-    temperature: Number | None = None
-    top_p: Number | None = None
-    max_tokens: StrictInt | None = None
-    n: Annotated[Any, _refused("one answer a request", 1)] = None
-    frequency_penalty: Annotated[Any, _refused("a nudged answer has no penalties", 0, 0.0)] = None
-    presence_penalty: Annotated[Any, _refused("a nudged answer has no penalties", 0, 0.0)] = None
-    logit_bias: Annotated[Any, _refused("two models have no tokens in common", {})] = None
-    threshold: Number | None = Field(default=None, description="Nudging's own: the base model writes from this on")
-    lookahead: StrictInt | None = Field(default=None, description="Nudging's own: length of the proposals")
+    stop: Annotated[
+        str | Annotated[list[str], Field(max_length=16)] | None, AfterValidator(lambda stop: stop or None)
+    ] = None
+    seed: Annotated[int, AfterValidator(abs)] | None = None
+    n: Annotated[Any, _unsupported("one answer per request", 1)] = None
+    frequency_penalty: Annotated[Any, _unsupported("there are no penalties", 0, 0.0)] = None
+    presence_penalty: Annotated[Any, _unsupported("there are no penalties", 0, 0.0)] = None
+    logit_bias: Annotated[Any, _unsupported("the two models do not share their tokens", {})] = None
 
     @property
-    def wants_usage(self) -> bool:
-        """Whether a stream ends with a chunk that says what the answer cost."""
+    def include_usage(self) -> bool:
+        """True if a stream ends with a chunk of token counts."""
         return bool(self.stream_options and self.stream_options.include_usage)
 
-    def _settings(self) -> Options:
-        return {
-            "stop": self.stop or None,
-            "seed": None if self.seed is None else abs(self.seed),
-            "temperature": None if self.temperature is None else float(self.temperature),
-            "top_p": None if self.top_p is None else float(self.top_p),
-            "max_tokens": self.max_tokens,
-            "threshold": None if self.threshold is None else float(self.threshold),
-            "lookahead": self.lookahead,
-        }
+    def options(self) -> Options:
+        """Return the options of the call."""
+        return cast("Options", {name: getattr(self, name) for name in SettingsFields.model_fields})
 
 
-class JsonSchema(BaseModel):
-    """A schema by a name."""
+class JsonSchema(_Body):
+    """A named JSON schema."""
 
-    name: Text | None = None
+    name: str | None = None
     schema_: dict[str, Any] = Field(alias="schema")
 
 
-class ResponseFormat(BaseModel):
-    """What the answer shall be."""
+class ResponseFormat(_Body):
+    """The format of the answer."""
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
 
 
 class ChatRequest(_Request):
-    """`POST /v1/chat/completions`."""
+    """The body of `POST /v1/chat/completions`."""
 
     messages: Annotated[list[dict[str, Any]], Field(min_length=1)]
-    max_completion_tokens: StrictInt | None = None
-    logprobs: StrictBool | None = None
-    top_logprobs: Annotated[Any, _refused("only the answer's own tokens are scored", 0)] = None
+    max_completion_tokens: MaxTokens | None = None
+    top_logprobs: Annotated[Any, _unsupported("only the answer's own tokens are scored", 0)] = None
     tools: list[dict[str, Any]] | None = None
-    tool_choice: Text | dict[str, Any] | None = None
-    parallel_tool_calls: StrictBool | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
     response_format: ResponseFormat | None = None
 
-    def conversation(self) -> list[Message]:
-        """The messages as the engine takes them."""
-        return [_turn(message) for message in self.messages]
+    @property
+    def prompts(self) -> Sequence[Prompt]:
+        """The conversation, as the only prompt."""
+        return [[_engine_message(message) for message in self.messages]]
 
     def options(self) -> Options:
-        """The rest."""
-        options = self._settings()
-        if self.max_completion_tokens is not None:
-            options["max_tokens"] = self.max_completion_tokens
-        options["logprobs"] = self.logprobs
+        """Return the options of the call."""
+        options = super().options()
+        options["max_tokens"] = self.max_completion_tokens or self.max_tokens
         options["tools"], options["tool_choice"] = self.tools, self.tool_choice
         options["parallel_tool_calls"] = self.parallel_tool_calls
         if self.response_format and self.response_format.type != "text":
@@ -108,33 +122,30 @@ class ChatRequest(_Request):
 
 
 class CompletionRequest(_Request):
-    """`POST /v1/completions`. A prompt is the user's turn of a conversation, as with the LLM classes."""
+    """The body of `POST /v1/completions`. A prompt is the user's message of a conversation."""
 
-    prompt: Text | Annotated[list[Text], Field(min_length=1, max_length=64)]
-    logprobs: Annotated[StrictInt | None, Field(ge=0, le=1)] = None
-    echo: Annotated[Any, _refused("an answer never repeats its prompt", False)] = None
-    suffix: Annotated[Any, _refused("answers have no suffix", "")] = None
-    best_of: Annotated[Any, _refused("one answer a prompt", 1)] = None
+    prompt: str | Annotated[list[str], Field(min_length=1, max_length=64)]
+    logprobs: Annotated[int, Field(ge=0, le=1), AfterValidator(lambda _: True)] | None = None
+    echo: Annotated[Any, _unsupported("an answer never repeats its prompt", False)] = None
+    suffix: Annotated[Any, _unsupported("an answer has no suffix", "")] = None
+    best_of: Annotated[Any, _unsupported("one answer per prompt", 1)] = None
 
     @property
-    def prompts(self) -> list[str]:
-        """All of them."""
+    def prompts(self) -> Sequence[Prompt]:
+        """All prompts."""
         return [self.prompt] if isinstance(self.prompt, str) else self.prompt
 
-    def options(self) -> Options:
-        """The rest."""
-        options = self._settings()
-        options["logprobs"] = None if self.logprobs is None else True
-        return options
+
+Request: TypeAlias = ChatRequest | CompletionRequest
 
 
-def _turn(message: dict[str, Any]) -> Message:
+def _engine_message(message: dict[str, Any]) -> Message:
     role = "system" if message.get("role") == "developer" else message.get("role")
-    return {**message, "role": role, "content": _content(message.get("content"))}
+    return {**message, "role": role, "content": _text(message.get("content"))}
 
 
-def _content(content: Any) -> Any:
-    """Parts of text put together; anything else is left for the engine to refuse."""
+def _text(content: Any) -> Any:
+    """Return the content as one text. The engine refuses content that is not text, with its own message."""
     if content is None:
         return ""
     if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") == "text" for part in content):
