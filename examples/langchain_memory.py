@@ -1,4 +1,4 @@
-"""Memory over several turns: LangGraph keeps the conversation of a thread, and each question goes on from there.
+"""Memory over several turns: LangGraph keeps the conversation of a thread, and each question continues it.
 
 python examples/langchain_memory.py
 """

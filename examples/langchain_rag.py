@@ -1,4 +1,4 @@
-"""Retrieval-augmented generation with LangChain: a chain that looks up a document and answers from it.
+"""Retrieval-augmented generation with LangChain: a chain that finds a document and answers from it.
 
 python examples/langchain_rag.py
 """
@@ -22,7 +22,7 @@ Answer: """
 
 def build_chain(chat: ChatNudging) -> Runnable[str, str]:
     prompt = ChatPromptTemplate.from_messages([("system", "You are a helpful assistant."), ("human", PROMPT)])
-    retriever = RunnableLambda(Search(DOCUMENTS).best)  # BM25 runs offline; any retriever will do
+    retriever = RunnableLambda(Search(DOCUMENTS).best)  # BM25 runs offline; any retriever works
     context = retriever | "\n\n".join
     return {"context": context, "question": RunnablePassthrough()} | prompt | chat | StrOutputParser()
 

@@ -1,4 +1,4 @@
-"""Structured output: the answer is an instance of a pydantic model, always.
+"""Structured output: the answer is always an instance of a pydantic model.
 
 python examples/langchain_structured.py
 """

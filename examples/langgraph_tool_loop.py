@@ -1,4 +1,4 @@
-"""A tool loop in LangGraph: the first turn must call a tool, the next one answers from what the tool returned.
+"""A tool loop in LangGraph: the first turn must call a tool, the next turn answers from its result.
 
 python examples/langgraph_tool_loop.py
 """
@@ -19,7 +19,7 @@ def weather(city: str) -> str:
 
 def build_graph(chat: ChatNudging) -> CompiledStateGraph[MessagesState]:
     def answer(state: MessagesState) -> dict[str, list[AIMessage]]:
-        # a call that must be made is valid under its schema, whatever the models know of tools
+        # a forced call is always valid under its schema, even with models that were not trained for tools
         model = (
             chat if isinstance(state["messages"][-1], ToolMessage) else chat.bind_tools([weather], tool_choice="any")
         )

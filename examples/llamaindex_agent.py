@@ -1,4 +1,4 @@
-"""A LlamaIndex agent that decides by itself to call a tool, and hands on what the tool returned.
+"""A LlamaIndex agent that decides by itself to call a tool, and returns the tool's result.
 
 python examples/llamaindex_agent.py
 """
@@ -20,7 +20,7 @@ def stock_level(product: str) -> str:
 async def main() -> None:
     base_model, nudging_model = tool_pair()
     llm = NudgingLLM(base_model=base_model, nudging_model=nudging_model, max_tokens=48)
-    # return_direct: so small a model that knows tools repeats its call rather than say what it returned
+    # return_direct, because the small tool model would repeat its call instead of wording an answer
     tool = FunctionTool.from_defaults(stock_level, return_direct=True)
     agent = FunctionAgent(name="shop", description="Knows the stock", tools=[tool], llm=llm)
     run = AgentWorkflow(agents=[agent]).run("How many pears are in stock?")

@@ -1,4 +1,4 @@
-"""A LlamaIndex chat engine: a conversation about documents, streamed as it is written.
+"""A LlamaIndex chat engine: a streamed conversation about documents.
 
 python examples/llamaindex_chat_engine.py
 """

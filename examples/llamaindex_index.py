@@ -1,4 +1,4 @@
-"""The documents in a LlamaIndex vector index, with real embeddings that need no network."""
+"""A LlamaIndex vector index of the documents, with real embeddings that need no network."""
 
 from documents import DOCUMENTS
 from embeddings import MiniLM
@@ -8,7 +8,7 @@ from pydantic import PrivateAttr
 
 
 class LocalEmbedding(BaseEmbedding):
-    """MiniLM as LlamaIndex calls it."""
+    """Adapts `MiniLM` to LlamaIndex."""
 
     _model: MiniLM = PrivateAttr(default_factory=MiniLM)
 

@@ -14,7 +14,7 @@ from llamaindex_nudging import NudgingLLM
 
 
 class BM25Retriever(BaseRetriever):
-    """Any retriever will do; this one runs offline and needs no embedding."""
+    """A retriever that runs offline and needs no embeddings. Any other retriever works too."""
 
     def __init__(self, search: Search) -> None:
         super().__init__()

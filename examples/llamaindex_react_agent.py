@@ -1,4 +1,4 @@
-"""A LlamaIndex ReAct agent. The base model has never seen a tool: one example in the prompt is enough for it.
+"""A LlamaIndex ReAct agent. The models were not trained for tools: one example in the prompt is enough.
 
 python examples/llamaindex_react_agent.py
 """

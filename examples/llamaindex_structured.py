@@ -1,4 +1,4 @@
-"""A pydantic object out of a text, and the same object as it grows.
+"""Extracts a pydantic object from a text, complete and then streamed.
 
 python examples/llamaindex_structured.py
 """
@@ -13,7 +13,7 @@ from llamaindex_nudging import NudgingLLM
 
 
 class Guest(BaseModel):
-    """Who comes to stay."""
+    """A hotel guest."""
 
     name: str
     nights: int = Field(ge=1, le=30)

@@ -1,4 +1,4 @@
-"""A LlamaIndex query engine that splits a question; what it splits into is held to a schema.
+"""A LlamaIndex query engine that splits a question into sub-questions, which follow a schema.
 
 python examples/llamaindex_sub_questions.py
 """

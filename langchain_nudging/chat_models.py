@@ -1,7 +1,7 @@
 """A nudged model as a LangChain chat model.
 
-LangChain messages -> conversation -> `Nudger` -> pieces -> message chunks. The two translations are in `messages`,
-those of tools and schemas in `schemas`.
+Messages are translated into a conversation, the `Nudger` answers it in pieces, and each piece becomes a message chunk.
+The translations are in `messages.py` and `schemas.py`.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -20,28 +20,28 @@ from langchain_core.utils.pydantic import is_basemodel_subclass
 from nudging import Answer
 from nudging.tools.definitions import check_choice
 
-from langchain_nudging.identity import Identified
-from langchain_nudging.messages import Chunks, answer_message, conversation
-from langchain_nudging.metadata import token_usage
-from langchain_nudging.schemas import Schema, as_json_schema, as_tools, response_schema, schema_tool, traced_schema
+from langchain_nudging.fields import NudgerFields
+from langchain_nudging.messages import ChunkBuilder, answer_message, conversation
+from langchain_nudging.metadata import llm_output
+from langchain_nudging.schemas import Schema, engine_options, openai_tools, schema_tool, to_json_schema, trace_schema
 
 Method = Literal["function_calling", "json_schema", "json_mode"]
 
 
-class ChatNudging(Identified, BaseChatModel):
-    """Chat with a base model that a small aligned model nudges.
+class ChatNudging(NudgerFields, BaseChatModel):
+    """A base model that a small aligned model nudges, as a chat model.
 
         >>> from langchain_nudging import ChatNudging
         >>> chat = ChatNudging(base_model="google/gemma-3-270m", nudging_model="HuggingFaceTB/SmolLM2-135M-Instruct")
         >>> chat.invoke("Why is the sky blue?").content  # doctest: +SKIP
 
-    Fields are the arguments of `nudging.Nudger`. The settings among them (threshold, lookahead, max_tokens,
-    temperature, top_p, seed, stop, logprobs) may be given per call too: `chat.invoke(question, threshold=0.3)`; and so
-    may `schema` and `regex`, which the answer is then held to, and `model`, another base model.
+    The fields are the arguments of `nudging.Nudger`. The settings (threshold, lookahead, max_tokens, temperature,
+    top_p, seed, stop, logprobs) can also be given per call: `chat.invoke(question, threshold=0.3)`. A call also takes
+    `schema` or `regex`, which constrain the answer, and `model`, which replaces the base model.
 
-    Every chunk names its author ("base" or "nudging") in `response_metadata["author"]`. The message has all pieces with
-    their authors in `response_metadata["pieces"]`, beside `finish_reason`, `nudge_ratio`, `nudging_words`, what each
-    model did (`base`, `nudging`) and, if they were asked for, the base model's `logprobs`.
+    The author of each chunk ("base" or "nudging") is in `response_metadata["author"]`. A message has all pieces with
+    their authors in `response_metadata["pieces"]`, and also `finish_reason`, `nudge_ratio`, `nudging_words`, the work
+    of each model (`base`, `nudging`) and, if they were requested, the base model's `logprobs`.
     """
 
     @property
@@ -56,20 +56,20 @@ class ChatNudging(Identified, BaseChatModel):
         strict: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Let this model call tools.
+        """Return this model with tools that it may call.
 
         Args:
-            tools: Functions, LangChain tools, pydantic models, or descriptions of functions as OpenAI has them.
+            tools: Functions, LangChain tools, pydantic models, or tools in OpenAI's format.
             tool_choice: "auto" (the default), "none", "any" (or "required", or True), or the name of the tool that must
-                be called. A call that must be made is always valid under the tool's schema.
-            strict: For others' sake: a call that must be made is strict anyway, one that need not be cannot be.
-            **kwargs: Bound too.
+                be called. A forced call is always valid under the tool's schema.
+            strict: Accepted for compatibility and ignored. Forced calls are always strict, optional ones cannot be.
+            **kwargs: More options to bind.
 
         Raises:
-            GrammarError: A tool has no schema, or `tool_choice` names one that there is not.
+            GrammarError: A tool has no schema, or there is no tool with the name `tool_choice`.
         """
-        described = as_tools(tools)
-        return self.bind(tools=described, tool_choice=check_choice(tool_choice, described), **kwargs)
+        definitions = openai_tools(tools)
+        return self.bind(tools=definitions, tool_choice=check_choice(tool_choice, definitions), **kwargs)
 
     def with_structured_output(
         self,
@@ -80,53 +80,49 @@ class ChatNudging(Identified, BaseChatModel):
         strict: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, Any]:
-        """Hold the answers of this model to a schema: they are valid under it, always.
+        """Return this model with answers that are always valid under a schema.
 
         Args:
-            schema: A pydantic model, whose instances are returned; or a TypedDict, a JSON schema or an OpenAI function,
-                for which dictionaries are. May be left out with `method="json_mode"`, for any JSON object.
-            include_raw: Return `{"raw": message, "parsed": ..., "parsing_error": ...}`.
-            method: How the models are told: as the call of a tool ("function_calling"), or as JSON to answer with. The
-                answer is held to the schema with every one.
-            strict: For others' sake: it is strict anyway.
-            **kwargs: Bound too.
+            schema: A pydantic model, which makes the output an instance of it, or a TypedDict, a JSON schema or an
+                OpenAI function, which make it a dictionary. Optional with `method="json_mode"`: any JSON object.
+            include_raw: True returns `{"raw": message, "parsed": ..., "parsing_error": ...}`. Default False.
+            method: The way in which the models are asked: for a tool call ("function_calling") or for JSON (the other
+                two). Every method constrains the answer to the schema.
+            strict: Accepted for compatibility. Output is always strict.
+            **kwargs: More options to bind.
 
         Raises:
-            ValueError: There is no such method, or no schema where one is needed.
+            ValueError: The method is unknown, or it needs a schema and there is none.
             GrammarError: The schema cannot be expressed as a grammar.
         """
         if method not in ("function_calling", "json_schema", "json_mode"):
-            raise ValueError(f"method={method!r}: choose from function_calling, json_schema, json_mode")
+            raise ValueError(f"method={method!r} is unknown: choose from function_calling, json_schema, json_mode")
         if schema is None and method != "json_mode":
-            raise ValueError(f"method={method!r} needs a schema: give one, or take method='json_mode' for any object")
-        instances = isinstance(schema, type) and is_basemodel_subclass(schema)
+            raise ValueError(f"method={method!r} needs a schema: give one, or use method='json_mode' for any object")
+        is_pydantic = isinstance(schema, type) and is_basemodel_subclass(schema)
         schema = {"type": "object"} if schema is None else schema
-        traced = {"kwargs": {"method": method, "strict": strict}, "schema": traced_schema(schema)}
+        trace = {"kwargs": {"method": method, "strict": strict}, "schema": trace_schema(schema)}
         parser: Runnable[Any, Any]
         if method == "function_calling":
             tool = schema_tool(schema)
             name = tool["function"]["name"]
-            model = self.bind_tools([tool], tool_choice=name, ls_structured_output_format=traced, **kwargs)
-            if instances:
+            model = self.bind_tools([tool], tool_choice=name, ls_structured_output_format=trace, **kwargs)
+            if is_pydantic:
                 parser = PydanticToolsParser(tools=[cast("Any", schema)], first_tool_only=True)
             else:
                 parser = JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
         else:
-            model = self.bind(schema=as_json_schema(schema), ls_structured_output_format=traced, **kwargs)
-            parser = PydanticOutputParser(pydantic_object=cast("Any", schema)) if instances else JsonOutputParser()
+            model = self.bind(schema=to_json_schema(schema), ls_structured_output_format=trace, **kwargs)
+            parser = PydanticOutputParser(pydantic_object=cast("Any", schema)) if is_pydantic else JsonOutputParser()
         if not include_raw:
             return model | parser
         parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
         failed = RunnablePassthrough.assign(parsed=lambda _: None)
         return RunnableMap(raw=model) | parsed.with_fallbacks([failed], exception_key="parsing_error")
 
-    def get_token_ids(self, text: str) -> list[int]:
-        """The base model's tokens of a text, without special ones."""
-        return self.nudger.base_model.tokenizer.encode(text, special_tokens=False)
-
     def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[Any] | None = None) -> int:
-        """Length of the base prompt that these messages and tools make: what `usage_metadata` has as `input_tokens`."""
-        return self.nudger.count_tokens(conversation(messages), tools=as_tools(tools or ()))
+        """Return the length of the base prompt of these messages and tools: `usage_metadata["input_tokens"]`."""
+        return self.nudger.count_tokens(conversation(messages), tools=openai_tools(tools or ()))
 
     def _generate(
         self,
@@ -135,8 +131,7 @@ class ChatNudging(Identified, BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        options = _options(kwargs)
-        nudger = self._nudger_for(options)
+        nudger, options = self._nudger_and_options(engine_options(kwargs))
         answer = nudger.generate(conversation(messages), stop=stop, **options)
         return _result(answer, nudger.model_names)
 
@@ -147,8 +142,7 @@ class ChatNudging(Identified, BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        options = _options(kwargs)
-        nudger = self._nudger_for(options)
+        nudger, options = self._nudger_and_options(engine_options(kwargs))
         answer = await nudger.agenerate(conversation(messages), stop=stop, **options)
         return _result(answer, nudger.model_names)
 
@@ -159,18 +153,18 @@ class ChatNudging(Identified, BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        options = _options(kwargs)
-        nudger, chunks = self._nudger_for(options), Chunks()
+        nudger, options = self._nudger_and_options(engine_options(kwargs))
+        chunks = ChunkBuilder()
         with nudger.stream(conversation(messages), stop=stop, **options) as stream:
             for piece in stream:
-                chunk = ChatGenerationChunk(message=chunks.of_piece(piece, stream.partial))
+                chunk = ChatGenerationChunk(message=chunks.add_piece(piece, stream.partial))
                 if run_manager:
                     run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                 yield chunk
-            last = ChatGenerationChunk(message=chunks.last(stream.answer, nudger.model_names))
+            final = ChatGenerationChunk(message=chunks.finish(stream.answer, nudger.model_names))
             if run_manager:
-                run_manager.on_llm_new_token(last.text, chunk=last)
-            yield last
+                run_manager.on_llm_new_token(final.text, chunk=final)
+            yield final
 
     async def _astream(
         self,
@@ -179,35 +173,22 @@ class ChatNudging(Identified, BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        options = _options(kwargs)
-        nudger, chunks = self._nudger_for(options), Chunks()
+        nudger, options = self._nudger_and_options(engine_options(kwargs))
+        chunks = ChunkBuilder()
         async with nudger.astream(conversation(messages), stop=stop, **options) as stream:
             async for piece in stream:
-                chunk = ChatGenerationChunk(message=chunks.of_piece(piece, stream.partial))
+                chunk = ChatGenerationChunk(message=chunks.add_piece(piece, stream.partial))
                 if run_manager:
                     await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                 yield chunk
-            last = ChatGenerationChunk(message=chunks.last(stream.answer, nudger.model_names))
+            final = ChatGenerationChunk(message=chunks.finish(stream.answer, nudger.model_names))
             if run_manager:
-                await run_manager.on_llm_new_token(last.text, chunk=last)
-            yield last
-
-
-def _options(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """What was bound or given with a call, under the engine's names."""
-    options = dict(kwargs)
-    if response_format := options.pop("response_format", None):
-        options["schema"] = response_schema(response_format)
-        options.pop("strict", None)
-    if (schema := options.get("schema")) is not None:
-        options["schema"] = as_json_schema(schema)
-    if tools := options.get("tools"):
-        options["tools"] = as_tools(tools)
-    return options
+                await run_manager.on_llm_new_token(final.text, chunk=final)
+            yield final
 
 
 def _result(answer: Answer, model_names: tuple[str, str]) -> ChatResult:
     return ChatResult(
         generations=[ChatGeneration(message=answer_message(answer, model_names))],
-        llm_output={"token_usage": token_usage([answer]), "model_name": " + ".join(model_names)},
+        llm_output=llm_output([answer], model_names),
     )

@@ -1,4 +1,4 @@
-"""LangChain messages -> conversation, and answers -> LangChain messages."""
+"""Translate LangChain messages into a conversation for the engine, and answers into LangChain messages."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -19,94 +19,97 @@ from nudging import Answer, Message, Piece, PromptError
 from nudging.tools.calls import new_call_id
 from nudging.tools.streaming import DeltaTracker, PartialAnswer, ToolCallDelta
 
-from langchain_nudging.metadata import answer_metadata, pieces_metadata
+from langchain_nudging.metadata import answer_metadata, final_metadata, pieces_metadata
 
 ROLES = {"system": "system", "human": "user", "ai": "assistant", "tool": "tool"}
-"""The roles of LangChain's message types."""
+"""The role of each LangChain message type."""
 
-UNSAID = {"tool_use", "tool_call", "function_call", "thinking", "redacted_thinking", "reasoning"}
-"""Kinds of content blocks of an AI message that are not what it said; `tool_calls` has its calls."""
+SKIPPED_BLOCKS = {"tool_use", "tool_call", "function_call", "thinking", "redacted_thinking", "reasoning"}
+"""Types of content blocks of an AI message that are left out: reasoning, and tool calls, which `tool_calls` has too."""
 
 
 def conversation(messages: Sequence[BaseMessage]) -> list[Message]:
-    """LangChain messages as the engine takes them.
+    """Return LangChain messages as a conversation for the engine.
 
     Raises:
-        PromptError: A message has a content that is not text.
+        PromptError: A message has content that is not text.
     """
-    return [_turn(message, f"message {number}") for number, message in enumerate(messages, start=1)]
+    return [_engine_message(message, f"message {number}") for number, message in enumerate(messages, start=1)]
 
 
-def _turn(message: BaseMessage, where: str) -> Message:
-    # a ChatMessage says its role itself; the engine knows which roles there are
+def _engine_message(message: BaseMessage, where: str) -> Message:
+    # a ChatMessage has a role of its own; the engine checks it
     role = getattr(message, "role", None) or ROLES.get(message.type, message.type)
-    turn: dict[str, Any] = {"role": role, "content": _content(message, where)}
+    translated: dict[str, Any] = {"role": role, "content": _text(message, where)}
     if isinstance(message, ToolMessage):
-        turn["tool_call_id"] = message.tool_call_id
+        translated["tool_call_id"] = message.tool_call_id
         if message.name:
-            turn["name"] = message.name
+            translated["name"] = message.name
     if isinstance(message, AIMessage) and message.tool_calls:
-        turn["tool_calls"] = [
+        translated["tool_calls"] = [
             {"id": call["id"], "type": "function", "function": {"name": call["name"], "arguments": call["args"]}}
             for call in message.tool_calls
         ]
-    return turn
+    return translated
 
 
-def _content(message: BaseMessage, where: str) -> str:
+def _text(message: BaseMessage, where: str) -> str:
     blocks = [message.content] if isinstance(message.content, str) else message.content
     text = ""
     for block in blocks:
         kind = "text" if isinstance(block, str) else block.get("type")
         if kind == "text":
             text += block if isinstance(block, str) else block["text"]
-        elif not (isinstance(message, AIMessage) and kind in UNSAID):
-            raise PromptError(f"{where} has a content of type {kind!r}: only text can be nudged, pass text blocks")
+        elif not (isinstance(message, AIMessage) and kind in SKIPPED_BLOCKS):
+            raise PromptError(f"{where} has content of type {kind!r}: only text is supported, pass text blocks")
     return text
 
 
 def answer_message(answer: Answer, model_names: tuple[str, str]) -> AIMessage:
-    """A whole answer."""
+    """Return a complete answer as one message."""
     return AIMessage(
         content=answer.content,
         tool_calls=[ToolCall(name=call.name, args=call.arguments, id=new_call_id()) for call in answer.tool_calls],
         invalid_tool_calls=_invalid_calls(answer),
-        response_metadata=pieces_metadata(answer.pieces) | answer_metadata(answer, model_names),
+        response_metadata=answer_metadata(answer, model_names),
         usage_metadata=_usage(answer),
     )
 
 
-class Chunks:
-    """An answer in chunks, one for each piece and a last one. Text that a tool call may begin in is held back."""
+class ChunkBuilder:
+    """Builds the message chunks of one streamed answer: one for each piece, and a final one.
+
+    Text is held back while it may be the start of a tool call.
+    """
 
     def __init__(self) -> None:
         self._deltas = DeltaTracker()
 
-    def of_piece(self, piece: Piece, partial: PartialAnswer) -> AIMessageChunk:
-        """What this piece adds to what has begun."""
+    def add_piece(self, piece: Piece, partial: PartialAnswer) -> AIMessageChunk:
+        """Return the chunk of a piece: the new content and the new parts of tool calls."""
         return AIMessageChunk(
             content=self._deltas.content(partial.content),
-            tool_call_chunks=[_call_chunk(part) for part in self._deltas.parts(partial.tool_calls)],
+            tool_call_chunks=[_call_chunk(delta) for delta in self._deltas.parts(partial.tool_calls)],
             response_metadata=pieces_metadata([piece]),
         )
 
-    def last(self, answer: Answer, model_names: tuple[str, str]) -> AIMessageChunk:
-        """What is left, and what is known of the answer as a whole."""
+    def finish(self, answer: Answer, model_names: tuple[str, str]) -> AIMessageChunk:
+        """Return the final chunk: the rest of the content, calls that were not streamed, metadata and usage."""
         return AIMessageChunk(
             content=self._deltas.content(answer.content),
-            tool_call_chunks=[] if self._deltas.calls else list(_whole_calls(answer)),
-            response_metadata=answer_metadata(answer, model_names),
+            tool_call_chunks=[] if self._deltas.calls else list(_complete_calls(answer)),
+            response_metadata=final_metadata(answer, model_names),
             usage_metadata=_usage(answer),
             chunk_position="last",
         )
 
 
-def _call_chunk(part: ToolCallDelta) -> ToolCallChunk:
-    id_ = new_call_id() if part.name else None
-    return ToolCallChunk(name=part.name, args=part.arguments, id=id_, index=part.index, type="tool_call_chunk")
+def _call_chunk(delta: ToolCallDelta) -> ToolCallChunk:
+    id_ = new_call_id() if delta.name else None
+    return ToolCallChunk(name=delta.name, args=delta.arguments, id=id_, index=delta.index, type="tool_call_chunk")
 
 
-def _whole_calls(answer: Answer) -> Iterator[ToolCallChunk]:
+def _complete_calls(answer: Answer) -> Iterator[ToolCallChunk]:
     valid = [(call.name, json.dumps(call.arguments, ensure_ascii=False), new_call_id()) for call in answer.tool_calls]
     invalid = [(call["name"], call["args"], call["id"]) for call in _invalid_calls(answer)]
     for index, (name, args, id_) in enumerate([*valid, *invalid]):
@@ -116,19 +119,19 @@ def _whole_calls(answer: Answer) -> Iterator[ToolCallChunk]:
 def _invalid_calls(answer: Answer) -> list[InvalidToolCall]:
     return [
         InvalidToolCall(
-            type="invalid_tool_call", name=call.name, args=_not_arguments(call.text), id=new_call_id(), error=call.error
+            type="invalid_tool_call", name=call.name, args=_invalid_args(call.text), id=new_call_id(), error=call.error
         )
         for call in answer.invalid_tool_calls
     ]
 
 
-def _not_arguments(text: str) -> str:
-    """A malformed call, in such a way that LangChain, which mends what it can in a stream, leaves it malformed."""
+def _invalid_args(text: str) -> str:
+    """Return the text of a malformed call so that LangChain, which repairs JSON in streams, does not make it valid."""
     try:
-        mended = parse_partial_json(text)
+        repaired = parse_partial_json(text)
     except ValueError:
         return text
-    return json.dumps(text) if isinstance(mended, dict) else text
+    return json.dumps(text) if isinstance(repaired, dict) else text
 
 
 def _usage(answer: Answer) -> UsageMetadata:

@@ -1,6 +1,6 @@
-"""What LangChain hears about an answer besides its text, in `response_metadata` and `generation_info`.
+"""Metadata of answers, for `response_metadata` and `generation_info`.
 
-LangChain adds up the metadata of chunks, so every entry here has a sum that means something.
+LangChain merges the metadata of streamed chunks by adding values. So every value here can be added.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from nudging import Answer, Piece
 
 
 class Authors(str):
-    """Who wrote a chunk. In a sum of chunks each author is named once: "nudging+base"."""
+    """The authors of a chunk. Adding chunks keeps each author once: "nudging+base"."""
 
     __slots__ = ()
 
@@ -20,7 +20,7 @@ class Authors(str):
 
 
 def pieces_metadata(pieces: Sequence[Piece]) -> dict[str, Any]:
-    """Of a chunk, which is one piece, or of all pieces of an answer."""
+    """Return the authors and texts of a chunk's one piece, or of all pieces of an answer."""
     return {
         "author": Authors("+".join(dict.fromkeys(piece.author for piece in pieces))),
         "pieces": [{"text": piece.text, "author": piece.author} for piece in pieces],
@@ -28,11 +28,16 @@ def pieces_metadata(pieces: Sequence[Piece]) -> dict[str, Any]:
 
 
 def answer_metadata(answer: Answer, model_names: tuple[str, str]) -> dict[str, Any]:
-    """Of the answer as a whole, which its last chunk brings.
+    """Return all metadata of an answer that was not streamed."""
+    return pieces_metadata(answer.pieces) | final_metadata(answer, model_names)
+
+
+def final_metadata(answer: Answer, model_names: tuple[str, str]) -> dict[str, Any]:
+    """Return the metadata of the last chunk of a stream: everything but the pieces, which earlier chunks had.
 
     Args:
-        answer: Complete.
-        model_names: Of the base and of the nudging model.
+        answer: The complete answer.
+        model_names: The names of the base model and of the nudging model.
     """
     base, nudging = model_names
     metadata: dict[str, Any] = {
@@ -49,10 +54,8 @@ def answer_metadata(answer: Answer, model_names: tuple[str, str]) -> dict[str, A
     return metadata
 
 
-def token_usage(answers: Sequence[Answer]) -> dict[str, int]:
-    """What the answers of one call cost together, in base-model tokens."""
-    return {
-        "prompt_tokens": sum(answer.usage.prompt_tokens for answer in answers),
-        "completion_tokens": sum(answer.usage.completion_tokens for answer in answers),
-        "total_tokens": sum(answer.usage.total_tokens for answer in answers),
-    }
+def llm_output(answers: Sequence[Answer], model_names: tuple[str, str]) -> dict[str, Any]:
+    """Return the `llm_output` of a call: the names of the models, and the sum of all answers' base-model tokens."""
+    names = "prompt_tokens", "completion_tokens", "total_tokens"
+    usage = {name: sum(getattr(answer.usage, name) for answer in answers) for name in names}
+    return {"token_usage": usage, "model_name": " + ".join(model_names)}

@@ -1,8 +1,10 @@
 """A nudged model as a LlamaIndex LLM.
 
-LlamaIndex messages -> conversation -> `Nudger` -> pieces -> responses. The public methods carry LlamaIndex's callback
-decorators and share the undecorated ones at the end, so that every call is counted once. The two translations are in
-`messages` and `responses`.
+Messages are translated into a conversation, the `Nudger` answers it in pieces, and each piece becomes a response. The
+translations are in `messages.py` and `responses.py`.
+
+The public methods carry LlamaIndex's callback decorators. They share the undecorated methods at the end of the class,
+so that each call is counted once.
 """
 
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
@@ -34,31 +36,31 @@ from nudging.prompting.conversation import Prompt
 from nudging.settings import Stop
 from nudging.tools.definitions import ToolChoice
 
-from llamaindex_nudging.messages import conversation, described
-from llamaindex_nudging.responses import Responses, completion, object_so_far, so_far, whole
+from llamaindex_nudging.messages import conversation, openai_tools
+from llamaindex_nudging.responses import ResponseBuilder, parse_partial_json, partial_object, to_completion, to_response
 
-Object = TypeVar("Object", bound=BaseModel)
+Output = TypeVar("Output", bound=BaseModel)
 
 DELIMITER = "\n---------------------"
-"""What LlamaIndex's prompts put around a context. A base model that has answered tends to go on with it."""
+"""The line that LlamaIndex's prompts put around a context. Base models tend to repeat it after their answer."""
 
 
 class NudgingLLM(NudgerConfig, FunctionCallingLLM):
-    """Answer with a base model that a small aligned model nudges.
+    """A base model that a small aligned model nudges, as a LlamaIndex LLM.
 
         >>> from llamaindex_nudging import NudgingLLM
         >>> llm = NudgingLLM(base_model="google/gemma-3-270m", nudging_model="HuggingFaceTB/SmolLM2-135M-Instruct")
         >>> llm.complete("Why is the sky blue?").text  # doctest: +SKIP
 
-    Fields are the arguments of `nudging.Nudger`. The settings among them (threshold, lookahead, max_tokens,
-    temperature, top_p, seed, stop, logprobs) may be given per call too: `llm.complete(question, threshold=0.3)`; and so
-    may `schema` and `regex`, which the answer is then held to, and `tools` with `tool_choice`.
+    The fields are the arguments of `nudging.Nudger`. The settings (threshold, lookahead, max_tokens, temperature,
+    top_p, seed, stop, logprobs) can also be given per call: `llm.complete(question, threshold=0.3)`. A call also takes
+    `schema` or `regex`, which constrain the answer, and `tools` with `tool_choice`.
 
-    A streamed response names the author ("base" or "nudging") of its delta in `additional_kwargs["author"]`; the last
-    one, and one that was not streamed, has `finish_reason`, `nudge_ratio`, `nudging_words` and `pieces` there, and the
-    whole answer as plain data in `raw`, with its usage in `raw["usage"]`.
+    In a stream, the author of each delta ("base" or "nudging") is in `additional_kwargs["author"]`. The last response
+    of a stream, and a response that was not streamed, have `finish_reason`, `nudge_ratio`, `nudging_words` and `pieces`
+    there. Their `raw` is the whole answer as plain data, with the token counts in `raw["usage"]`.
 
-    Unlike the engine it ends an answer at the delimiter of LlamaIndex's own prompts, unless `stop` is given.
+    By default an answer ends at the delimiter of LlamaIndex's own prompts. Your own `stop` replaces this default.
     """
 
     stop: Stop = (DELIMITER,)
@@ -69,7 +71,7 @@ class NudgingLLM(NudgerConfig, FunctionCallingLLM):
 
     @property
     def nudger(self) -> Nudger:
-        """The engine with the fields as they are now. It is light: models are shared by name."""
+        """The engine with the current fields. Building it is cheap, because weights are shared by model name."""
         return Nudger.from_config(self)
 
     @property
@@ -84,16 +86,16 @@ class NudgingLLM(NudgerConfig, FunctionCallingLLM):
 
     @property
     def tokenizer(self) -> Callable[[str], list[int]]:
-        """The base model's, for LlamaIndex's counters: `Settings.tokenizer = llm.tokenizer`."""
+        """The base model's tokenizer, for LlamaIndex's token counters: `Settings.tokenizer = llm.tokenizer`."""
         return partial(self.nudger.base_model.tokenizer.encode, special_tokens=False)
 
     @llm_chat_callback()
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        return self._answer(conversation(messages), kwargs)
+        return self._generate(conversation(messages), kwargs)
 
     @llm_completion_callback()
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
-        return completion(self._answer(self._question(prompt, formatted), kwargs))
+        return to_completion(self._generate(self._format_prompt(prompt, formatted), kwargs))
 
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
@@ -101,15 +103,16 @@ class NudgingLLM(NudgerConfig, FunctionCallingLLM):
 
     @llm_completion_callback()
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
-        return (completion(response) for response in self._stream(self._question(prompt, formatted), kwargs))
+        prompt = self._format_prompt(prompt, formatted)
+        return (to_completion(response) for response in self._stream(prompt, kwargs))
 
     @llm_chat_callback()
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        return await self._aanswer(conversation(messages), kwargs)
+        return await self._agenerate(conversation(messages), kwargs)
 
     @llm_completion_callback()
     async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
-        return completion(await self._aanswer(self._question(prompt, formatted), kwargs))
+        return to_completion(await self._agenerate(self._format_prompt(prompt, formatted), kwargs))
 
     @llm_chat_callback()
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
@@ -117,21 +120,22 @@ class NudgingLLM(NudgerConfig, FunctionCallingLLM):
 
     @llm_completion_callback()
     async def astream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseAsyncGen:
-        return (completion(response) async for response in self._astream(self._question(prompt, formatted), kwargs))
+        prompt = self._format_prompt(prompt, formatted)
+        return (to_completion(response) async for response in self._astream(prompt, kwargs))
 
     def get_tool_calls_from_response(
         self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
     ) -> list[ToolSelection]:
-        """The tool calls that a response makes, as far as they are written.
+        """Return the tool calls of a response. In a stream their arguments may be incomplete.
 
         Raises:
-            ValueError: It makes none, and `error_on_no_tool_call`.
+            ValueError: The response has no tool calls, and `error_on_no_tool_call` is True.
         """
         calls = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
         if error_on_no_tool_call and not calls:
             raise ValueError(
-                f"the model called no tool, it said {(response.message.content or '')[:200]!r}: "
-                "ask for one with tool_required=True, or pass error_on_no_tool_call=False"
+                f"the model called no tool, it answered {(response.message.content or '')[:200]!r}: "
+                "force a call with tool_required=True, or pass error_on_no_tool_call=False"
             )
         return [
             ToolSelection(tool_id=call.tool_call_id or "", tool_name=call.tool_name, tool_kwargs=_arguments(call))
@@ -141,64 +145,63 @@ class NudgingLLM(NudgerConfig, FunctionCallingLLM):
     @dispatcher.span
     def structured_predict(
         self,
-        output_cls: type[Object],
+        output_cls: type[Output],
         prompt: BasePromptTemplate,
         llm_kwargs: Mapping[str, Any] | None = None,
         **prompt_args: Any,
-    ) -> Object:
-        """An object of this class, which the answer is held to: it validates, always.
+    ) -> Output:
+        """Return an object of this class. The answer is constrained to its JSON schema, so it always parses.
 
         Args:
-            output_cls: A pydantic model. What its own validators ask beyond its JSON schema, no grammar knows.
-            prompt: What is asked.
-            llm_kwargs: Settings for this call.
-            **prompt_args: Of the prompt.
+            output_cls: A pydantic model. Its own validators can still reject an answer, because a grammar knows only
+                its schema.
+            prompt: The prompt template.
+            llm_kwargs: Options of this call.
+            **prompt_args: The variables of the template.
 
         Raises:
-            GrammarError: The class cannot be expressed as a grammar, or is too large for `max_tokens`.
+            GrammarError: The class cannot be expressed as a grammar, or needs more than `max_tokens`.
         """
-        dispatcher.event(_structured_start(output_cls, prompt, prompt_args))
-        response = self.chat(self._asked(prompt, prompt_args), **_held_to(output_cls, llm_kwargs))
-        output = output_cls.model_validate_json(response.message.content or "")
-        dispatcher.event(LLMStructuredPredictEndEvent(output=output))
-        return output
+        _start_prediction(output_cls, prompt, prompt_args)
+        response = self.chat(self._format_messages(prompt, prompt_args), **_with_schema(output_cls, llm_kwargs))
+        return _finish_prediction(output_cls, response)
 
     @dispatcher.span
     async def astructured_predict(
         self,
-        output_cls: type[Object],
+        output_cls: type[Output],
         prompt: BasePromptTemplate,
         llm_kwargs: Mapping[str, Any] | None = None,
         **prompt_args: Any,
-    ) -> Object:
-        """`structured_predict` without blocking the event loop."""
-        dispatcher.event(_structured_start(output_cls, prompt, prompt_args))
-        response = await self.achat(self._asked(prompt, prompt_args), **_held_to(output_cls, llm_kwargs))
-        output = output_cls.model_validate_json(response.message.content or "")
-        dispatcher.event(LLMStructuredPredictEndEvent(output=output))
-        return output
+    ) -> Output:
+        """Do `structured_predict` without blocking the event loop."""
+        _start_prediction(output_cls, prompt, prompt_args)
+        response = await self.achat(self._format_messages(prompt, prompt_args), **_with_schema(output_cls, llm_kwargs))
+        return _finish_prediction(output_cls, response)
 
-    # stream_structured_predict and astream_structured_predict are LlamaIndex's own, around these two
+    # LlamaIndex's stream_structured_predict and astream_structured_predict call the next two methods.
 
     def _structured_stream_call(
         self,
-        output_cls: type[Object],
+        output_cls: type[Output],
         prompt: BasePromptTemplate,
         llm_kwargs: Mapping[str, Any] | None = None,
         **prompt_args: Any,
     ) -> Generator[Any, None, None]:
-        responses = self.stream_chat(self._asked(prompt, prompt_args), **_held_to(output_cls, llm_kwargs))
-        return (_object(output_cls, response) for response in responses)
+        messages = self._format_messages(prompt, prompt_args)
+        responses = self.stream_chat(messages, **_with_schema(output_cls, llm_kwargs))
+        return (_parse_object(output_cls, response) for response in responses)
 
     async def _structured_astream_call(
         self,
-        output_cls: type[Object],
+        output_cls: type[Output],
         prompt: BasePromptTemplate,
         llm_kwargs: Mapping[str, Any] | None = None,
         **prompt_args: Any,
     ) -> AsyncGenerator[Any, None]:
-        responses = await self.astream_chat(self._asked(prompt, prompt_args), **_held_to(output_cls, llm_kwargs))
-        return (_object(output_cls, response) async for response in responses)
+        messages = self._format_messages(prompt, prompt_args)
+        responses = await self.astream_chat(messages, **_with_schema(output_cls, llm_kwargs))
+        return (_parse_object(output_cls, response) async for response in responses)
 
     def _prepare_chat_with_tools(
         self,
@@ -211,10 +214,10 @@ class NudgingLLM(NudgerConfig, FunctionCallingLLM):
         tool_choice: ToolChoice | bool | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
-        asked = ChatMessage(role=MessageRole.USER, content=user_msg) if isinstance(user_msg, str) else user_msg
+        message = ChatMessage(role=MessageRole.USER, content=user_msg) if isinstance(user_msg, str) else user_msg
         return {
-            "messages": [*(chat_history or ()), *([asked] if asked else ())],
-            "tools": described(tools),
+            "messages": [*(chat_history or ()), *([message] if message else ())],
+            "tools": openai_tools(tools),
             "tool_choice": ("required" if tool_required else "auto") if tool_choice is None else tool_choice,
             "parallel_tool_calls": allow_parallel_tool_calls,
             **kwargs,
@@ -223,62 +226,67 @@ class NudgingLLM(NudgerConfig, FunctionCallingLLM):
     def _validate_chat_with_tools_response(
         self, response: ChatResponse, tools: Sequence[BaseTool], allow_parallel_tool_calls: bool = False, **kwargs: Any
     ) -> ChatResponse:
-        """At most one call, unless several are allowed."""
+        """Keep only the first tool call, unless several are allowed."""
         if not allow_parallel_tool_calls:
             blocks = response.message.blocks
             first = next((block for block in blocks if isinstance(block, ToolCallBlock)), None)
             response.message.blocks = [b for b in blocks if b is first or not isinstance(b, ToolCallBlock)]
         return response
 
-    def _question(self, prompt: str, formatted: bool) -> str:
+    def _format_prompt(self, prompt: str, formatted: bool) -> str:
         return prompt if formatted or self.completion_to_prompt is None else self.completion_to_prompt(prompt)
 
-    def _asked(self, prompt: BasePromptTemplate, prompt_args: Mapping[str, Any]) -> list[ChatMessage]:
+    def _format_messages(self, prompt: BasePromptTemplate, prompt_args: Mapping[str, Any]) -> list[ChatMessage]:
         return self._extend_messages(prompt.format_messages(llm=self, **prompt_args))
 
-    def _answer(self, prompt: Prompt, options: Mapping[str, Any]) -> ChatResponse:
-        return whole(self.nudger.generate(prompt, **_options(options)))
+    def _generate(self, prompt: Prompt, options: Mapping[str, Any]) -> ChatResponse:
+        return to_response(self.nudger.generate(prompt, **_engine_options(options)))
 
-    async def _aanswer(self, prompt: Prompt, options: Mapping[str, Any]) -> ChatResponse:
-        return whole(await self.nudger.agenerate(prompt, **_options(options)))
+    async def _agenerate(self, prompt: Prompt, options: Mapping[str, Any]) -> ChatResponse:
+        return to_response(await self.nudger.agenerate(prompt, **_engine_options(options)))
 
     def _stream(self, prompt: Prompt, options: Mapping[str, Any]) -> Generator[ChatResponse, None, None]:
-        responses = Responses()
-        with self.nudger.stream(prompt, **_options(options)) as stream:
+        responses = ResponseBuilder()
+        with self.nudger.stream(prompt, **_engine_options(options)) as stream:
             for piece in stream:
-                yield responses.of_piece(piece, stream.partial)
-            yield responses.last(stream.answer)
+                yield responses.add_piece(piece, stream.partial)
+            yield responses.finish(stream.answer)
 
     async def _astream(self, prompt: Prompt, options: Mapping[str, Any]) -> AsyncGenerator[ChatResponse, None]:
-        responses = Responses()
-        async with self.nudger.astream(prompt, **_options(options)) as stream:
+        responses = ResponseBuilder()
+        async with self.nudger.astream(prompt, **_engine_options(options)) as stream:
             async for piece in stream:
-                yield responses.of_piece(piece, stream.partial)
-            yield responses.last(stream.answer)
+                yield responses.add_piece(piece, stream.partial)
+            yield responses.finish(stream.answer)
 
 
-def _options(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """What was given with a call, as the engine takes it."""
-    return {**kwargs, "tools": described(kwargs["tools"])} if kwargs.get("tools") else dict(kwargs)
+def _engine_options(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    return {**kwargs, "tools": openai_tools(kwargs["tools"])} if kwargs.get("tools") else dict(kwargs)
 
 
-def _held_to(output_cls: type[BaseModel], llm_kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
+def _with_schema(output_cls: type[BaseModel], llm_kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
     return {**(llm_kwargs or {}), "schema": output_cls}
 
 
-def _object(output_cls: type[BaseModel], response: ChatResponse) -> BaseModel:
-    written = response.message.content or ""
-    if "finish_reason" in response.additional_kwargs:
-        return output_cls.model_validate_json(written)
-    return object_so_far(output_cls, written)
+def _parse_object(output_cls: type[BaseModel], response: ChatResponse) -> BaseModel:
+    """Return the object of a streamed response. Only the last response, which has a finish reason, is complete."""
+    text = response.message.content or ""
+    is_complete = "finish_reason" in response.additional_kwargs
+    return output_cls.model_validate_json(text) if is_complete else partial_object(output_cls, text)
 
 
 def _arguments(call: ToolCallBlock) -> dict[str, Any]:
-    arguments = so_far(call.tool_kwargs) if isinstance(call.tool_kwargs, str) else call.tool_kwargs
+    arguments = parse_partial_json(call.tool_kwargs) if isinstance(call.tool_kwargs, str) else call.tool_kwargs
     return arguments if isinstance(arguments, dict) else {}
 
 
-def _structured_start(
-    output_cls: type[BaseModel], prompt: BasePromptTemplate, prompt_args: dict[str, Any]
-) -> LLMStructuredPredictStartEvent:
-    return LLMStructuredPredictStartEvent(output_cls=output_cls, template=prompt, template_args=prompt_args)
+def _start_prediction(output_cls: type[BaseModel], prompt: BasePromptTemplate, prompt_args: dict[str, Any]) -> None:
+    """Send the event that a structured prediction starts."""
+    dispatcher.event(LLMStructuredPredictStartEvent(output_cls=output_cls, template=prompt, template_args=prompt_args))
+
+
+def _finish_prediction(output_cls: type[Output], response: ChatResponse) -> Output:
+    """Return the predicted object, and send the event that the structured prediction ended."""
+    output = output_cls.model_validate_json(response.message.content or "")
+    dispatcher.event(LLMStructuredPredictEndEvent(output=output))
+    return output

@@ -1,4 +1,4 @@
-"""LlamaIndex messages and tools -> what the engine takes."""
+"""Translate LlamaIndex messages and tools into the engine's format."""
 
 import json
 from collections.abc import Sequence
@@ -22,56 +22,55 @@ ROLES = {
     MessageRole.MODEL: "assistant",
     MessageRole.FUNCTION: "tool",
 }
-"""The roles that LlamaIndex names otherwise than the engine."""
+"""The roles that have another name in the engine."""
 
-UNSAID = CachePoint, ThinkingBlock, ToolCallBlock
-"""Blocks of a message that are not what it says."""
+SKIPPED_BLOCKS = CachePoint, ThinkingBlock, ToolCallBlock
+"""Blocks of a message that are left out of its text. Tool calls are translated separately."""
 
 
 def conversation(messages: Sequence[ChatMessage]) -> list[Message]:
-    """LlamaIndex messages as the engine takes them.
+    """Return LlamaIndex messages as a conversation for the engine.
 
     Raises:
-        PromptError: A message has a role that the engine does not know, or a content that is not text.
+        PromptError: A message has an unknown role, or content that is not text.
     """
-    return [_turn(message, f"message {number}") for number, message in enumerate(messages, start=1)]
+    return [_engine_message(message, f"message {number}") for number, message in enumerate(messages, start=1)]
 
 
-def described(tools: Sequence[BaseTool | Tool]) -> list[Tool]:
-    """Tools as OpenAI describes functions."""
+def openai_tools(tools: Sequence[BaseTool | Tool]) -> list[Tool]:
+    """Return the tools in OpenAI's format."""
     return [
         tool.metadata.to_openai_tool(skip_length_check=True) if isinstance(tool, BaseTool) else tool for tool in tools
     ]
 
 
 def openai_call(call: ToolCallBlock) -> dict[str, Any]:
-    """A call as OpenAI describes it, its arguments as JSON."""
+    """Return a tool call in OpenAI's format, with its arguments as JSON text."""
     kwargs = call.tool_kwargs
     arguments = kwargs if isinstance(kwargs, str) else json.dumps(kwargs, ensure_ascii=False)
     return {"id": call.tool_call_id, "type": "function", "function": {"name": call.tool_name, "arguments": arguments}}
 
 
-def _turn(message: ChatMessage, where: str) -> Message:
+def _engine_message(message: ChatMessage, where: str) -> Message:
     role = ROLES.get(message.role, message.role.value)
-    turn: dict[str, Any] = {"role": role, "content": _content(message, where)}
+    translated: dict[str, Any] = {"role": role, "content": _text(message, where)}
     if role == "tool":
-        turn |= {key: value for key in ("tool_call_id", "name") if (value := message.additional_kwargs.get(key))}
+        translated |= {key: value for key in ("tool_call_id", "name") if (value := message.additional_kwargs.get(key))}
     if calls := _calls(message):
-        turn["tool_calls"] = calls
-    return turn
+        translated["tool_calls"] = calls
+    return translated
 
 
-def _content(message: ChatMessage, where: str) -> str:
-    said = [block for block in message.blocks if not isinstance(block, UNSAID)]
-    for block in said:
-        if not isinstance(block, TextBlock):
+def _text(message: ChatMessage, where: str) -> str:
+    for block in message.blocks:
+        if not isinstance(block, (TextBlock, *SKIPPED_BLOCKS)):
             raise PromptError(
-                f"{where} has a content of type {block.block_type!r}: only text can be nudged, pass text blocks"
+                f"{where} has content of type {block.block_type!r}: only text is supported, pass text blocks"
             )
     return message.content or ""
 
 
 def _calls(message: ChatMessage) -> list[Any]:
-    """The calls that a message makes: its blocks, or, as older ones have them, OpenAI's in its `additional_kwargs`."""
+    """Return the tool calls of a message: its blocks, or the `additional_kwargs` where older LlamaIndex puts them."""
     calls = [openai_call(block) for block in message.blocks if isinstance(block, ToolCallBlock)]
     return calls or list(message.additional_kwargs.get("tool_calls") or ())

@@ -1,4 +1,4 @@
-"""Answers -> LlamaIndex responses, whole and as they grow."""
+"""Translate answers, complete or streamed, into LlamaIndex responses."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,34 +22,38 @@ from pydantic_core import from_json
 from llamaindex_nudging.messages import openai_call
 
 
-class Responses:
-    """An answer in responses, one for each piece and a last one. Each has all that was said, and what it adds to it.
+class ResponseBuilder:
+    """Builds the responses of one streamed answer: one for each piece, and a final one.
 
-    Text that a tool call may begin in is held back. Calls have their arguments as far as they are written.
+    Each response has the whole answer so far, and the delta since the previous response. Text is held back while it may
+    be the start of a tool call. The arguments of a call may be incomplete.
     """
 
     def __init__(self) -> None:
         self._content = ""
         self._call_ids: list[str] = []
 
-    def of_piece(self, piece: Piece, partial: PartialAnswer) -> ChatResponse:
-        """What has begun with this piece."""
-        calls = [(call.name, so_far(call.arguments)) for call in partial.tool_calls]
+    def add_piece(self, piece: Piece, partial: PartialAnswer) -> ChatResponse:
+        """Return the response of a piece."""
+        calls = [(call.name, parse_partial_json(call.arguments)) for call in partial.tool_calls]
         return self._response(partial.content, calls, {"author": piece.author})
 
-    def last(self, answer: Answer) -> ChatResponse:
-        """The whole answer, and what is known of it."""
+    def finish(self, answer: Answer) -> ChatResponse:
+        """Return the final response: the complete answer with its metadata."""
         calls = [(call.name, call.arguments) for call in answer.tool_calls]
-        # LlamaIndex has no place for calls that are malformed: they are content then, rather than nothing
+        # LlamaIndex has no field for malformed calls. They stay in the content, so that they are not lost.
         content = answer.text if answer.invalid_tool_calls and not calls else answer.content
-        response = self._response(content, calls, _additional(answer))
+        response = self._response(content, calls, _metadata(answer))
         response.raw = answer.to_dict()
         if answer.logprobs is not None:
-            response.logprobs = [[_logprob(token.token, token.logprob)] for token in answer.logprobs]
+            response.logprobs = [
+                [LogProb(token=one.token, logprob=one.logprob, bytes=list(one.token.encode()))]
+                for one in answer.logprobs
+            ]
         return response
 
     def _response(
-        self, content: str, calls: Sequence[tuple[str, dict[str, Any]]], additional: dict[str, Any]
+        self, content: str, calls: Sequence[tuple[str, dict[str, Any]]], metadata: dict[str, Any]
     ) -> ChatResponse:
         delta = content[len(self._content) :] if content.startswith(self._content) else ""
         self._content = content
@@ -58,23 +62,23 @@ class Responses:
             ToolCallBlock(tool_call_id=id_, tool_name=name, tool_kwargs=arguments)
             for id_, (name, arguments) in zip(self._call_ids, calls, strict=False)
         ]
-        if blocks:  # where LlamaIndex's programs look for them
-            additional = additional | {"tool_calls": [openai_call(block) for block in blocks]}
+        if blocks:  # LlamaIndex's programs read the calls from additional_kwargs
+            metadata = metadata | {"tool_calls": [openai_call(block) for block in blocks]}
         message = ChatMessage(
-            role=MessageRole.ASSISTANT, blocks=[TextBlock(text=content), *blocks], additional_kwargs=additional
+            role=MessageRole.ASSISTANT, blocks=[TextBlock(text=content), *blocks], additional_kwargs=metadata
         )
-        return ChatResponse(message=message, delta=delta, additional_kwargs=additional)
+        return ChatResponse(message=message, delta=delta, additional_kwargs=metadata)
 
 
-def whole(answer: Answer) -> ChatResponse:
-    """An answer that was not streamed."""
-    response = Responses().last(answer)
+def to_response(answer: Answer) -> ChatResponse:
+    """Return the response of an answer that was not streamed."""
+    response = ResponseBuilder().finish(answer)
     response.delta = None
     return response
 
 
-def completion(response: ChatResponse) -> CompletionResponse:
-    """The response to a prompt rather than to messages."""
+def to_completion(response: ChatResponse) -> CompletionResponse:
+    """Return a chat response as the response to a completion."""
     return CompletionResponse(
         text=response.message.content or "",
         delta=response.delta,
@@ -84,21 +88,21 @@ def completion(response: ChatResponse) -> CompletionResponse:
     )
 
 
-def so_far(written: str) -> Any:
-    """The value of unfinished JSON."""
-    return from_json(written.strip() or "{}", allow_partial="trailing-strings")
+def parse_partial_json(text: str) -> Any:
+    """Return the value of JSON text that may be incomplete. An empty text is an empty object."""
+    return from_json(text.strip() or "{}", allow_partial="trailing-strings")
 
 
-def object_so_far(output_cls: type[BaseModel], written: str) -> BaseModel | FlexibleModel:
-    """The object of unfinished JSON: of `output_cls` as soon as what there is makes one, and before it one like it."""
-    value = so_far(written)
+def partial_object(output_cls: type[BaseModel], text: str) -> BaseModel | FlexibleModel:
+    """Return the object of incomplete JSON: an `output_cls` if it validates, or else one with all fields optional."""
+    value = parse_partial_json(text)
     try:
         return output_cls.model_validate(value)
     except ValidationError:
         return create_flexible_model(output_cls).model_validate(value if isinstance(value, dict) else {"root": value})
 
 
-def _additional(answer: Answer) -> dict[str, Any]:
+def _metadata(answer: Answer) -> dict[str, Any]:
     invalid = [{"name": call.name, "text": call.text, "error": call.error} for call in answer.invalid_tool_calls]
     return {
         "finish_reason": answer.finish_reason,
@@ -107,7 +111,3 @@ def _additional(answer: Answer) -> dict[str, Any]:
         "pieces": [{"text": piece.text, "author": piece.author} for piece in answer.pieces],
         **({"invalid_tool_calls": invalid} if invalid else {}),
     }
-
-
-def _logprob(token: str, logprob: float) -> LogProb:
-    return LogProb(token=token, logprob=logprob, bytes=list(token.encode()))

@@ -1,12 +1,12 @@
-"""What the standard suite asks of the models rather than of the code."""
+"""Deselects the tests of LangChain's standard suite that the demo pair is too weak for."""
 
 import pytest
 
-JUDGEMENT = "test_agent_loop"
-"""The model is to see by itself that a tool is wanted: the demo pair's nudging model was not trained to."""
+AGENT_TEST = "test_agent_loop"
+"""The model has to decide by itself to call a tool. The demo pair's nudging model was not trained for that."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    judged = [item for item in items if "TestDemoPair" in item.nodeid and item.name.startswith(JUDGEMENT)]
-    config.hook.pytest_deselected(items=judged)
-    items[:] = [item for item in items if item not in judged]
+    deselected = [item for item in items if "TestDemoPair" in item.nodeid and item.name.startswith(AGENT_TEST)]
+    config.hook.pytest_deselected(items=deselected)
+    items[:] = [item for item in items if item not in deselected]

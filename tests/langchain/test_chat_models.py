@@ -1,4 +1,4 @@
-"""A nudged model in LangChain: every way to call it gives what the engine gives, and says who wrote what."""
+"""Tests of both LangChain classes: each call method returns the engine's answer, with the authors of its pieces."""
 
 import asyncio
 import time
@@ -33,7 +33,7 @@ chat = ChatNudging(**FIELDS)
 llm = NudgingLLM(**FIELDS)
 
 
-class Tokens(BaseCallbackHandler):
+class TokenRecorder(BaseCallbackHandler):
     def __init__(self) -> None:
         self.tokens: list[str] = []
         self.authors: list[str] = []
@@ -79,7 +79,7 @@ async def test_ainvoke() -> None:
     check_message(await chat.ainvoke("Hi"))
 
 
-def added_up(chunks: Sequence[AIMessageChunk]) -> AIMessageChunk:
+def add_up(chunks: Sequence[AIMessageChunk]) -> AIMessageChunk:
     total = chunks[0]
     for chunk in chunks[1:]:
         total += chunk  # type: ignore[assignment]
@@ -87,12 +87,12 @@ def added_up(chunks: Sequence[AIMessageChunk]) -> AIMessageChunk:
 
 
 def check_chunks(chunks: Sequence[AIMessageChunk]) -> None:
-    *parts, last = chunks
+    *parts, final = chunks
     assert [(part.content, part.response_metadata["author"]) for part in parts] == [
         (piece["text"], piece["author"]) for piece in PIECES
     ]
-    assert last.chunk_position == "last"
-    check_message(added_up(chunks))
+    assert final.chunk_position == "last"
+    check_message(add_up(chunks))
 
 
 def test_stream() -> None:
@@ -114,8 +114,8 @@ async def test_abatch() -> None:
 
 
 @pytest.mark.parametrize("runnable", [chat, llm], ids=["chat", "llm"])
-def test_streaming_calls_back_once_for_each_piece(runnable: Any) -> None:
-    handler = Tokens()
+def test_streaming_reports_each_piece_to_callbacks_once(runnable: Any) -> None:
+    handler = TokenRecorder()
     list(runnable.stream("Hi", {"callbacks": [handler]}))
     assert [token for token in handler.tokens if token] == [piece["text"] for piece in PIECES]
     assert handler.authors[: len(PIECES)] == [piece["author"] for piece in PIECES]
@@ -123,8 +123,8 @@ def test_streaming_calls_back_once_for_each_piece(runnable: Any) -> None:
 
 
 @pytest.mark.parametrize("runnable", [chat, llm], ids=["chat", "llm"])
-async def test_async_streaming_calls_back_once_for_each_piece(runnable: Any) -> None:
-    handler = Tokens()
+async def test_async_streaming_reports_each_piece_to_callbacks_once(runnable: Any) -> None:
+    handler = TokenRecorder()
     async for _ in runnable.astream("Hi", {"callbacks": [handler]}):
         pass
     assert [token for token in handler.tokens if token] == [piece["text"] for piece in PIECES]
@@ -138,29 +138,29 @@ def test_usage_reaches_a_callback() -> None:
 
 
 def test_a_conversation_reaches_both_models() -> None:
-    seen: list[str] = []
+    prompts: list[str] = []
 
-    def listen(prompt: str, text: str) -> list[Step]:
-        seen.append(prompt)
+    def record(prompt: str, text: str) -> list[Step]:
+        prompts.append(prompt)
         return [Step("yes", 1.0), Step("", 1.0, end=True)]
 
-    listener = ChatNudging(base_model=MODEL, nudging_model=ScriptedModel(listen))
+    recording = ChatNudging(base_model=MODEL, nudging_model=ScriptedModel(record))
     blocks: list[Any] = [{"type": "text", "text": "Why"}, "?"]
-    listener.invoke([SystemMessage("Be brief."), HumanMessage("Hi"), AIMessage("Hello"), HumanMessage(blocks)])
-    assert seen == ["system: Be brief.\nuser: Hi\nassistant: Hello\nuser: Why?\nassistant: "]
+    recording.invoke([SystemMessage("Be brief."), HumanMessage("Hi"), AIMessage("Hello"), HumanMessage(blocks)])
+    assert prompts == ["system: Be brief.\nuser: Hi\nassistant: Hello\nuser: Why?\nassistant: "]
 
 
 @pytest.mark.parametrize(
     ("message", "error"),
     [
-        (HumanMessage([{"type": "image_url", "image_url": "x"}]), "message 1 has a content of type 'image_url'"),
+        (HumanMessage([{"type": "image_url", "image_url": "x"}]), "message 1 has content of type 'image_url'"),
         (ToolMessage("42", tool_call_id="1"), "message 1 answers the tool call '1'"),
         (ChatMessage("Hi", role="wizard"), "message 1 has the role 'wizard'"),
         (HumanMessage(""), "the prompt is empty"),
-        (AIMessage([{"type": "image", "url": "x"}]), "message 1 has a content of type 'image'"),
+        (AIMessage([{"type": "image", "url": "x"}]), "message 1 has content of type 'image'"),
     ],
 )
-def test_what_is_not_text_is_refused(message: BaseMessage, error: str) -> None:
+def test_an_invalid_message_raises_a_prompt_error(message: BaseMessage, error: str) -> None:
     with pytest.raises(PromptError, match=error):
         chat.invoke([message])
 
@@ -168,7 +168,7 @@ def test_what_is_not_text_is_refused(message: BaseMessage, error: str) -> None:
 # settings
 
 
-def test_settings_can_be_given_per_call_and_bound() -> None:
+def test_settings_can_be_passed_per_call_or_bound() -> None:
     assert chat.invoke("Hi", max_tokens=2).response_metadata["finish_reason"] == "length"
     assert chat.bind(stop=["there"]).invoke("Hi").content == "Why, hello "
     assert chat.invoke("Hi", stop=["!"]).content == "Why, hello there"
@@ -177,7 +177,7 @@ def test_settings_can_be_given_per_call_and_bound() -> None:
 
 
 @pytest.mark.parametrize("runnable", [chat, llm], ids=["chat", "llm"])
-def test_a_wrong_setting_is_refused_where_it_is_given(runnable: Any) -> None:
+def test_a_wrong_setting_raises_in_the_call_and_in_the_constructor(runnable: Any) -> None:
     with pytest.raises(SettingsError, match="threshold=2"):
         runnable.invoke("Hi", threshold=2)
     with pytest.raises(SettingsError, match="no setting 'gamma'"):
@@ -188,7 +188,7 @@ def test_a_wrong_setting_is_refused_where_it_is_given(runnable: Any) -> None:
         type(runnable)(**FIELDS, max_tokens=0)
 
 
-def test_a_cache_tells_models_and_settings_apart() -> None:
+def test_the_cache_key_includes_models_and_settings() -> None:
     cache = InMemoryCache()
     one = ChatNudging(**FIELDS, cache=cache)
     other = ChatNudging(base_model=MODEL, nudging_model=ScriptedModel("Bye.", name="other"), cache=cache)
@@ -196,12 +196,12 @@ def test_a_cache_tells_models_and_settings_apart() -> None:
     assert [model.invoke("Hi").content for model in (one, other, shorter, one)] == [TEXT, "Bye.", "Why,", TEXT]
 
 
-def test_a_closed_stream_stops_the_decoding_and_an_exception_reaches_the_caller() -> None:
-    asked: list[str] = []
+def test_closing_a_stream_stops_decoding_and_exceptions_reach_the_caller() -> None:
+    calls: list[str] = []
 
     def endless(prompt: str, text: str) -> list[Step]:
-        asked.append(text)
-        if len(asked) > 3:
+        calls.append(text)
+        if len(calls) > 3:
             raise RuntimeError("the server is gone")
         return [Step(" more", 1.0)] * 16
 
@@ -209,7 +209,7 @@ def test_a_closed_stream_stops_the_decoding_and_an_exception_reaches_the_caller(
     stream = model.stream("Hi")
     next(stream)
     stream.close()
-    assert len(asked) == 1
+    assert len(calls) == 1
     with pytest.raises(RuntimeError, match="the server is gone"):
         list(model.stream("Hi"))
 
@@ -217,13 +217,13 @@ def test_a_closed_stream_stops_the_decoding_and_an_exception_reaches_the_caller(
 # llm
 
 
-def test_the_llm_answers_alike_every_way() -> None:
+def test_all_llm_methods_return_the_same_answer() -> None:
     assert llm.invoke("Hi") == TEXT
     assert "".join(llm.stream("Hi")) == TEXT
     assert llm.batch(["Hi", "Hi"]) == [TEXT, TEXT]
 
 
-async def test_the_llm_answers_alike_every_async_way() -> None:
+async def test_all_async_llm_methods_return_the_same_answer() -> None:
     assert await llm.ainvoke("Hi") == TEXT
     assert "".join([text async for text in llm.astream("Hi")]) == TEXT
     assert await llm.abatch(["Hi", "Hi"]) == [TEXT, TEXT]
@@ -245,7 +245,7 @@ def test_traces_name_the_provider_and_the_models() -> None:
 # counting
 
 
-def test_tokens_are_counted_as_usage_counts_them() -> None:
+def test_token_counts_equal_the_reported_usage() -> None:
     messages: list[BaseMessage] = [SystemMessage("Be brief."), HumanMessage("Hi there")]
     tools = [{"type": "function", "function": {"name": "add", "description": "Add.", "parameters": {"type": "object"}}}]
     with_tools = chat.bind_tools(tools).invoke(messages)
@@ -256,17 +256,17 @@ def test_tokens_are_counted_as_usage_counts_them() -> None:
 
 
 def test_logprobs_on_request() -> None:
-    for message in [chat.invoke("Hi", logprobs=True), added_up(list(chat.stream("Hi", logprobs=True)))]:  # type: ignore[arg-type]
+    for message in [chat.invoke("Hi", logprobs=True), add_up(list(chat.stream("Hi", logprobs=True)))]:  # type: ignore[arg-type]
         tokens = message.response_metadata["logprobs"]["content"]
         assert "".join(token["token"] for token in tokens) == TEXT
         assert all(token["logprob"] == 0 for token in tokens)
     assert "logprobs" not in chat.invoke("Hi").response_metadata
 
 
-# what LangChain brings
+# features of LangChain
 
 
-async def test_one_token_event_for_each_chunk_of_a_stream_of_events() -> None:
+async def test_astream_events_has_one_stream_event_per_chunk() -> None:
     events = [event async for event in chat.astream_events("Hi")]
     chunks = [event["data"]["chunk"] for event in events if event["event"] == "on_chat_model_stream"]
     assert "".join(chunk.text for chunk in chunks) == TEXT
@@ -274,18 +274,18 @@ async def test_one_token_event_for_each_chunk_of_a_stream_of_events() -> None:
     assert [chunk.chunk_position for chunk in chunks].count("last") == 1
 
 
-def test_content_blocks_in_the_first_version() -> None:
+def test_output_version_v1_returns_content_blocks() -> None:
     blocks = ChatNudging(**FIELDS, output_version="v1")
     assert blocks.invoke("Hi").content == [{"type": "text", "text": TEXT}]
-    assert added_up(list(blocks.stream("Hi"))).text == TEXT  # type: ignore[arg-type]
+    assert add_up(list(blocks.stream("Hi"))).text == TEXT  # type: ignore[arg-type]
 
 
-def test_a_rate_limiter_is_asked_before_each_answer() -> None:
-    asked: list[bool] = []
+def test_the_rate_limiter_is_acquired_before_each_answer() -> None:
+    calls: list[bool] = []
 
     class Limiter(BaseRateLimiter):
         def acquire(self, *, blocking: bool = True) -> bool:
-            asked.append(blocking)
+            calls.append(blocking)
             return True
 
         async def aacquire(self, *, blocking: bool = True) -> bool:
@@ -294,10 +294,10 @@ def test_a_rate_limiter_is_asked_before_each_answer() -> None:
     limited = ChatNudging(**FIELDS, rate_limiter=Limiter())
     limited.invoke("Hi")
     list(limited.stream("Hi"))
-    assert len(asked) == 2
+    assert len(calls) == 2
 
 
-def test_a_cache_tells_schemas_tools_and_other_models_apart() -> None:
+def test_the_cache_key_includes_the_options_of_the_call() -> None:
     cached = ChatNudging(**FIELDS, cache=InMemoryCache())
     plain = cached.invoke("Hi").content
     assert cached.invoke("Hi", regex="[a-c]").content != plain
@@ -308,7 +308,7 @@ def test_a_cache_tells_schemas_tools_and_other_models_apart() -> None:
     assert cached.invoke("Hi").content == plain
 
 
-def test_another_base_model_for_one_call() -> None:
+def test_the_option_model_replaces_the_base_model_for_one_call() -> None:
     other = ScriptedModel(TEXT, name="other")
     for runnable, name in [(chat, "model_name"), (llm, "model_name")]:
         result = runnable.generate(["Hi"], model=other) if runnable is llm else None  # type: ignore[arg-type]
@@ -316,24 +316,24 @@ def test_another_base_model_for_one_call() -> None:
         assert metadata[name] == "other + greeter"  # type: ignore[index]
 
 
-async def test_the_event_loop_goes_on_and_cancelling_stops_the_decoding() -> None:
-    asked: list[str] = []
+async def test_the_event_loop_is_not_blocked_and_cancelling_stops_decoding() -> None:
+    calls: list[str] = []
 
     def slowly(prompt: str, text: str) -> list[Step]:
-        asked.append(text)
+        calls.append(text)
         time.sleep(0.05)
         return [Step(" more", 1.0)] * 16
 
     model = ChatNudging(base_model=ScriptedModel("", probability=0), nudging_model=ScriptedModel(slowly))
     task = asyncio.create_task(model.ainvoke("Hi"))
     ticks = 0
-    while len(asked) < 3:
+    while len(calls) < 3:
         await asyncio.sleep(0.005)
         ticks += 1
     assert ticks > 5
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    before = len(asked)
+    before = len(calls)
     await asyncio.sleep(0.2)
-    assert len(asked) == before
+    assert len(calls) == before

@@ -1,7 +1,7 @@
-"""LangChain's own suites for chat models, unmodified: without weights, and on real models.
+"""LangChain's own test suites for chat models, unmodified: without weights, and on real models.
 
-The demo pair runs all that does not hang on judgement. Whether to call a tool, and with what, is judged by a nudging
-model that was trained for it: `make test-standard` runs the whole suite with that one.
+The demo pair runs all tests but those in which a model has to decide by itself to call a tool. `make test-standard`
+runs the whole suite with a nudging model that was trained for tools.
 """
 
 from pathlib import Path
@@ -65,5 +65,5 @@ class TestDemoPair(OnRealModels):
 
 
 @pytest.mark.standard
-class TestPairThatKnowsTools(OnRealModels):
+class TestToolPair(OnRealModels):
     pair = staticmethod(tool_pair)

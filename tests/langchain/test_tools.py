@@ -1,7 +1,6 @@
-"""Tools and structured output in LangChain: what is bound, what comes back, and what is refused.
+"""Tests of tool calling and structured output in LangChain.
 
-The models here are scripted: they show that the wiring is right. `test_real_models.py` and LangChain's own suite have
-real ones.
+The models are scripted, to test the translation only. `test_real_models.py` and LangChain's own suite use real models.
 """
 
 from collections.abc import Sequence
@@ -10,9 +9,9 @@ from typing import Annotated, Any, Literal
 import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
-from listening import listening
 from nudging import GrammarError, PromptError, ScriptedModel
 from pydantic import BaseModel, Field
+from recorders import recorded_prompts
 from typing_extensions import TypedDict
 
 from langchain_nudging import ChatNudging
@@ -43,7 +42,7 @@ HERMES = f"Let me see. <tool_call>\n{FORCED}\n</tool_call>"
 MALFORMED = '<tool_call>{"name": "add", "arguments": {"a": 1, "b": }</tool_call>'
 
 
-def writing(text: str) -> ChatNudging:
+def scripted(text: str) -> ChatNudging:
     model = ScriptedModel(text)
     return ChatNudging(base_model=model, nudging_model=model)
 
@@ -54,7 +53,7 @@ def calls(message: BaseMessage) -> list[dict[str, Any]]:
     return [{key: value for key, value in call.items() if key != "id"} for call in message.tool_calls]
 
 
-def added_up(chunks: Sequence[AIMessageChunk]) -> AIMessageChunk:
+def add_up(chunks: Sequence[AIMessageChunk]) -> AIMessageChunk:
     total = chunks[0]
     for chunk in chunks[1:]:
         total += chunk  # type: ignore[assignment]
@@ -73,17 +72,17 @@ def added_up(chunks: Sequence[AIMessageChunk]) -> AIMessageChunk:
         ("It is 3, I think.", None, "It is 3, I think.", []),
     ],
 )
-async def test_every_way_to_call_gives_the_same_calls(
+async def test_each_method_returns_the_same_tool_calls(
     text: str, choice: Any, content: str, expected: list[dict[str, Any]]
 ) -> None:
-    chat = writing(text).bind_tools([add, now], tool_choice=choice)
+    chat = scripted(text).bind_tools([add, now], tool_choice=choice)
     streamed = [chunk async for chunk in chat.astream("1 + 2?")]
     for message in [
         chat.invoke("1 + 2?"),
         *chat.batch(["1 + 2?"]),
         await chat.ainvoke("1 + 2?"),
-        added_up(list(chat.stream("1 + 2?"))),  # type: ignore[arg-type]
-        added_up(streamed),  # type: ignore[arg-type]
+        add_up(list(chat.stream("1 + 2?"))),  # type: ignore[arg-type]
+        add_up(streamed),  # type: ignore[arg-type]
     ]:
         assert message.content == content
         assert calls(message) == expected
@@ -91,29 +90,29 @@ async def test_every_way_to_call_gives_the_same_calls(
 
 
 def test_a_forced_call_streams_as_it_is_written() -> None:
-    chunks = list(writing(LONG).bind_tools([say], tool_choice="any").stream("Speak."))
+    chunks = list(scripted(LONG).bind_tools([say], tool_choice="any").stream("Speak."))
     parts = [part for chunk in chunks for part in chunk.tool_call_chunks]  # type: ignore[attr-defined]
     assert [part["name"] for part in parts if part["name"]] == ["say"]
     assert len(parts) > 10
     assert "".join(part["args"] for part in parts) == LONG.removeprefix('{"name": "say", "arguments": ')[:-1]
 
 
-def test_a_malformed_call_is_an_invalid_one_however_it_is_asked_for() -> None:
-    chat = writing(MALFORMED).bind_tools([add])
-    for message in [chat.invoke("1 + 2?"), added_up(list(chat.stream("1 + 2?")))]:  # type: ignore[arg-type]
+def test_a_malformed_call_is_invalid_with_and_without_streaming() -> None:
+    chat = scripted(MALFORMED).bind_tools([add])
+    for message in [chat.invoke("1 + 2?"), add_up(list(chat.stream("1 + 2?")))]:  # type: ignore[arg-type]
         assert not message.tool_calls
         (invalid,) = message.invalid_tool_calls  # type: ignore[attr-defined]
         assert invalid["name"] == "add"
         assert "arguments" in invalid["args"]
 
 
-def test_what_the_script_gets_wrong_the_grammar_completes() -> None:
-    message = writing('{"name": "add", "arguments": {"a": 1, ').bind_tools([add], tool_choice="any").invoke("Hi")
+def test_the_grammar_completes_a_forced_call() -> None:
+    message = scripted('{"name": "add", "arguments": {"a": 1, ').bind_tools([add], tool_choice="any").invoke("Hi")
     assert calls(message) == [{**CALL, "args": {"a": 1, "b": 0}}]
 
 
-def test_tools_and_what_they_answered_reach_both_models() -> None:
-    model, seen = listening()
+def test_tools_and_their_results_are_in_both_prompts() -> None:
+    model, prompts = recorded_prompts()
     chat = ChatNudging(base_model=model, nudging_model=model).bind_tools([add])
     history = [
         HumanMessage("1 + 2?"),
@@ -121,7 +120,7 @@ def test_tools_and_what_they_answered_reach_both_models() -> None:
         ToolMessage("three", tool_call_id="x", name="add"),
     ]
     chat.invoke(history)
-    assert all(part in seen[0] for part in ("Add two numbers.", '"a": 1', "<tool_response>\nthree"))
+    assert all(part in prompts[0] for part in ("Add two numbers.", '"a": 1', "<tool_response>\nthree"))
     base = chat.bound.nudger.prompts(  # type: ignore[attr-defined]
         [{"role": "user", "content": "1 + 2?"}],
         tools=chat.kwargs["tools"],  # type: ignore[attr-defined]
@@ -133,17 +132,17 @@ def test_tools_and_what_they_answered_reach_both_models() -> None:
     ("messages", "reason"),
     [
         ([HumanMessage("Hi"), ToolMessage("3", tool_call_id="x")], "message 2 answers the tool call 'x'"),
-        ([HumanMessage([{"type": "image_url", "image_url": "x"}])], "a content of type 'image_url'"),
-        ([HumanMessage([{"type": "image", "base64": "x", "mime_type": "image/png"}])], "a content of type 'image'"),
+        ([HumanMessage([{"type": "image_url", "image_url": "x"}])], "content of type 'image_url'"),
+        ([HumanMessage([{"type": "image", "base64": "x", "mime_type": "image/png"}])], "content of type 'image'"),
     ],
 )
-def test_what_no_prompt_has_a_place_for_is_refused(messages: list[BaseMessage], reason: str) -> None:
+def test_a_message_that_no_prompt_can_contain_raises(messages: list[BaseMessage], reason: str) -> None:
     with pytest.raises(PromptError, match=reason):
-        writing("Hi").invoke(messages)
+        scripted("Hi").invoke(messages)
 
 
-def test_tools_that_cannot_be_are_refused_where_they_are_bound() -> None:
-    chat = writing("Hi")
+def test_bind_tools_raises_for_invalid_tools() -> None:
+    chat = scripted("Hi")
     with pytest.raises(GrammarError, match="no such tool"):
         chat.bind_tools([add], tool_choice="subtract")
     with pytest.raises(GrammarError, match="has no schema"):
@@ -167,7 +166,7 @@ class Pet(BaseModel):
 class PetDict(TypedDict):
     """A pet."""
 
-    name: Annotated[str, ..., "what it is called"]
+    name: Annotated[str, ..., "the name of the pet"]
     age: int
 
 
@@ -181,7 +180,7 @@ def written(method: str, name: str, arguments: str) -> str:
 
 @pytest.mark.parametrize("method", METHODS)
 async def test_structured_output_of_a_pydantic_model(method: Any) -> None:
-    chat = writing(written(method, "Pet", PET)).with_structured_output(Pet, method=method, strict=True)
+    chat = scripted(written(method, "Pet", PET)).with_structured_output(Pet, method=method, strict=True)
     tom = Pet(name="Tom", kind="cat", age=3)
     assert chat.invoke("A pet?") == tom
     assert await chat.ainvoke("A pet?") == tom
@@ -193,15 +192,15 @@ async def test_structured_output_of_a_pydantic_model(method: Any) -> None:
 def test_structured_output_as_a_dictionary(method: Any, schema: Any) -> None:
     schema = schema if isinstance(schema, type) else {**schema, "title": "PetDict"}
     arguments = '{"name": "Tom", "age": 3}' if isinstance(schema, type) else PET
-    chat = writing(written(method, "PetDict", arguments)).with_structured_output(schema, method=method)
+    chat = scripted(written(method, "PetDict", arguments)).with_structured_output(schema, method=method)
     assert chat.invoke("A pet?")["name"] == "Tom"
     assert list(chat.stream("A pet?"))[-1]["age"] == 3
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_raw_message_can_be_had_too(method: Any) -> None:
+def test_include_raw_returns_the_message_too(method: Any) -> None:
     text = written(method, "Pet", PET)
-    chat = writing(text).with_structured_output(Pet, method=method, include_raw=True)
+    chat = scripted(text).with_structured_output(Pet, method=method, include_raw=True)
     result = chat.invoke("A pet?")
     assert result["parsed"].name == "Tom"
     assert result["parsing_error"] is None
@@ -209,39 +208,39 @@ def test_the_raw_message_can_be_had_too(method: Any) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_budget_that_ends_leaves_an_answer_that_validates(method: Any) -> None:
+def test_an_answer_that_reaches_max_tokens_still_validates(method: Any) -> None:
     endless = written(method, "Pet", '{"name": "Tom ' + "and Tom " * 200)
-    chat = writing(endless).with_structured_output(Pet, method=method)
+    chat = scripted(endless).with_structured_output(Pet, method=method)
     assert chat.invoke("A pet?", max_tokens=30).name.startswith("Tom and Tom")
 
 
-def test_json_mode_without_a_schema_gives_any_object() -> None:
-    assert writing('{"a": [1, null]}').with_structured_output(method="json_mode").invoke("Hi") == {"a": [1, None]}
+def test_json_mode_without_a_schema_returns_any_object() -> None:
+    assert scripted('{"a": [1, null]}').with_structured_output(method="json_mode").invoke("Hi") == {"a": [1, None]}
     with pytest.raises(ValueError, match="needs a schema"):
-        writing("").with_structured_output()
+        scripted("").with_structured_output()
     with pytest.raises(ValueError, match="choose from function_calling"):
-        writing("").with_structured_output(Pet, method="xml")  # type: ignore[arg-type]
+        scripted("").with_structured_output(Pet, method="xml")  # type: ignore[arg-type]
 
 
-def test_a_response_format_is_a_schema() -> None:
-    chat = writing(PET)
+def test_a_response_format_sets_the_schema() -> None:
+    chat = scripted(PET)
     form = {"type": "json_schema", "json_schema": {"name": "Pet", "schema": Pet.model_json_schema(), "strict": True}}
     assert chat.invoke("A pet?", response_format=form).content == PET
     assert chat.invoke("A pet?", response_format={"type": "json_object"}).content == PET
     assert chat.invoke("A pet?", response_format={"type": "text"}).content == PET
 
 
-def test_a_schema_that_does_not_fit_into_the_budget_is_refused_before_anything_is_computed() -> None:
-    def computes(prompt: str, text: str) -> list[Any]:
-        raise AssertionError("computed")
+def test_a_schema_that_needs_more_than_max_tokens_raises_before_decoding() -> None:
+    def decode(prompt: str, text: str) -> list[Any]:
+        raise AssertionError("decoded")
 
-    model = ScriptedModel(computes)
+    model = ScriptedModel(decode)
     chat = ChatNudging(base_model=model, nudging_model=model, max_tokens=4)
-    with pytest.raises(GrammarError, match=r"max_tokens=4: the schema 'Pet' needs \d+ tokens at the least"):
+    with pytest.raises(GrammarError, match=r"max_tokens=4: the schema 'Pet' needs at least \d+ tokens"):
         chat.with_structured_output(Pet).invoke("A pet?")
 
 
-def test_an_answer_is_held_to_one_thing() -> None:
-    with pytest.raises(GrammarError, match="schema and tools exclude one another"):
-        writing(PET).bind_tools([add]).invoke("Hi", schema=Pet)
-    assert writing("seven or 7").invoke("Hi", regex="seven.*").content == "seven or 7"
+def test_schema_and_tools_exclude_each_other() -> None:
+    with pytest.raises(GrammarError, match="schema and tools exclude each other"):
+        scripted(PET).bind_tools([add]).invoke("Hi", schema=Pet)
+    assert scripted("seven or 7").invoke("Hi", regex="seven.*").content == "seven or 7"

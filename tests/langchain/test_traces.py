@@ -1,4 +1,4 @@
-"""What those who watch a nudged model in LangChain see: inputs, outputs and usage, once each, and who wrote what."""
+"""Tests of traces in LangChain: inputs, outputs, usage and authors are reported once."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from langchain_core.tracers.base import BaseTracer
 from langchain_core.tracers.schemas import Run
-from listening import recorded_spans
 from nudging import Nudger, ScriptedModel
 from openinference.instrumentation.langchain import LangChainInstrumentor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from recorders import recorded_spans
 
 from langchain_nudging import ChatNudging, NudgingLLM
 
@@ -18,13 +18,13 @@ MODEL = ScriptedModel(TEXT, name="greeter")
 FIELDS: dict[str, Any] = {"base_model": MODEL, "nudging_model": MODEL}
 USAGE = Nudger(**FIELDS).generate("Hi").usage
 
-WAYS = {
+METHODS = {
     "invoke": lambda model, config: model.invoke("Hi", config),
     "stream": lambda model, config: list(model.stream("Hi", config)),
 }
 
 
-class Runs(BaseTracer):
+class RunRecorder(BaseTracer):
     def __init__(self) -> None:
         super().__init__()
         self.runs: list[Run] = []
@@ -33,10 +33,10 @@ class Runs(BaseTracer):
         self.runs.append(run)
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_tracer_sees_input_output_usage_and_provenance(way: str) -> None:
-    tracer = Runs()
-    WAYS[way](ChatNudging(**FIELDS), {"callbacks": [tracer]})
+@pytest.mark.parametrize("method", METHODS)
+def test_a_tracer_receives_input_output_usage_and_authors(method: str) -> None:
+    tracer = RunRecorder()
+    METHODS[method](ChatNudging(**FIELDS), {"callbacks": [tracer]})
     (run,) = tracer.runs
     assert run.inputs == {"prompts": ["Human: Hi"]}
     (generation,) = run.outputs["generations"][0]  # type: ignore[index]
@@ -60,10 +60,12 @@ def spans() -> Iterator[InMemorySpanExporter]:
         yield exporter
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("kind", [ChatNudging, NudgingLLM])
-def test_openinference_sees_one_span_with_the_right_counts(spans: InMemorySpanExporter, kind: Any, way: str) -> None:
-    WAYS[way](kind(**FIELDS), {})
+def test_openinference_records_one_span_with_the_right_counts(
+    spans: InMemorySpanExporter, kind: Any, method: str
+) -> None:
+    METHODS[method](kind(**FIELDS), {})
     (span,) = spans.get_finished_spans()
     attributes = dict(span.attributes or {})
     assert attributes["openinference.span.kind"] == "LLM"
@@ -73,7 +75,7 @@ def test_openinference_sees_one_span_with_the_right_counts(spans: InMemorySpanEx
     if kind is ChatNudging:
         assert attributes["llm.input_messages.0.message.content"] == "Hi"
         assert attributes["llm.output_messages.0.message.content"] == TEXT
-    if kind is ChatNudging or way == "invoke":  # a streamed text has no place for its usage in LangChain
+    if kind is ChatNudging or method == "invoke":  # LangChain has no field for the usage of a streamed text
         assert attributes["llm.token_count.prompt"] == USAGE.prompt_tokens
         assert attributes["llm.token_count.completion"] == USAGE.completion_tokens
         assert attributes["llm.token_count.total"] == USAGE.total_tokens

@@ -1,4 +1,4 @@
-"""What the instrumentation dispatcher sends out."""
+"""A fixture that records the events of LlamaIndex's instrumentation dispatcher."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,14 +10,14 @@ from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 
 @pytest.fixture
 def events() -> Iterator[list[Any]]:
-    """Every event of this test, in order."""
-    seen: list[Any] = []
+    """The events of a test, in order."""
+    recorded: list[Any] = []
 
     class Recorder(BaseEventHandler):
         def handle(self, event: Any, **_: Any) -> None:
-            seen.append(event)
+            recorded.append(event)
 
     recorder = Recorder()
     get_dispatcher().add_event_handler(recorder)
-    yield seen
+    yield recorded
     get_dispatcher().event_handlers.remove(recorder)

@@ -1,7 +1,7 @@
-"""LlamaIndex's engines, agents and extractors on real models, over real embeddings.
+"""Tests of LlamaIndex's engines, agents and extractors on real models, with real embeddings.
 
-Chat engine, sub-questions and a ReAct agent are examples too (`test_examples.py`); what needs a model that knows tools
-is marked `standard`.
+The chat engine, sub-questions and the ReAct agent are tested as examples (`test_examples.py`). Tests that need a model
+trained for tools are marked `standard`.
 """
 
 import sys
@@ -56,17 +56,17 @@ def test_a_query_engine_answers_from_its_documents(llm: NudgingLLM, index: Vecto
     assert len(answer.source_nodes) == 2
 
 
-async def test_an_answer_is_streamed_as_it_is_asked_for(llm: NudgingLLM, index: VectorStoreIndex) -> None:
-    whole = str(await index.as_query_engine(llm=llm, similarity_top_k=1).aquery(QUESTION))
+async def test_a_streamed_answer_equals_the_complete_one(llm: NudgingLLM, index: VectorStoreIndex) -> None:
+    complete = str(await index.as_query_engine(llm=llm, similarity_top_k=1).aquery(QUESTION))
     engine = index.as_query_engine(llm=llm, similarity_top_k=1, streaming=True)
     parts = list(engine.query(QUESTION).response_gen)  # type: ignore[union-attr]
     asynchronous = await engine.aquery(QUESTION)
     assert len(parts) > 2
-    assert "".join(parts) == whole
-    assert "".join([part async for part in asynchronous.async_response_gen()]) == whole  # type: ignore[union-attr]
+    assert "".join(parts) == complete
+    assert "".join([part async for part in asynchronous.async_response_gen()]) == complete  # type: ignore[union-attr]
 
 
-def test_an_engine_answers_with_an_object(llm: NudgingLLM, index: VectorStoreIndex) -> None:
+def test_a_query_engine_returns_an_object(llm: NudgingLLM, index: VectorStoreIndex) -> None:
     class Tower(BaseModel):
         name: str
         metres: int
@@ -75,7 +75,7 @@ def test_an_engine_answers_with_an_object(llm: NudgingLLM, index: VectorStoreInd
     assert engine.query(QUESTION).response.metres == 330  # type: ignore[union-attr]
 
 
-def test_a_router_picks_an_engine_that_there_is(llm: NudgingLLM, index: VectorStoreIndex) -> None:
+def test_a_router_selects_the_right_engine(llm: NudgingLLM, index: VectorStoreIndex) -> None:
     cats = SummaryIndex.from_documents([Document(text="Cats sleep for 13 to 16 hours a day.")])
     engines = {"buildings": index.as_query_engine(llm=llm, similarity_top_k=1), "cats": cats.as_query_engine(llm=llm)}
     router = RouterQueryEngine.from_defaults(
@@ -90,9 +90,9 @@ def test_a_router_picks_an_engine_that_there_is(llm: NudgingLLM, index: VectorSt
     assert answer.metadata["selector_result"].inds == [0]  # type: ignore[index]
 
 
-async def test_extractors_describe_nodes(llm: NudgingLLM) -> None:
+async def test_extractors_add_metadata_to_nodes(llm: NudgingLLM) -> None:
     class Place(BaseModel):
-        """Where a text is set."""
+        """The place that a text is about."""
 
         city: str
 
@@ -106,8 +106,8 @@ async def test_extractors_describe_nodes(llm: NudgingLLM) -> None:
     ]
     pipeline = IngestionPipeline(transformations=[SentenceSplitter(), *extractors, LocalEmbedding()])
     (node,) = await pipeline.arun(documents=[Document(text="The Eiffel Tower stands in Paris, on the Seine.")])
-    described = ["document_title", "section_summary", "questions_this_excerpt_can_answer", "excerpt_keywords"]
-    assert all(node.metadata[key].strip() for key in described)
+    keys = ["document_title", "section_summary", "questions_this_excerpt_can_answer", "excerpt_keywords"]
+    assert all(node.metadata[key].strip() for key in keys)
     assert node.metadata["city"] == "Paris"
     assert len(node.embedding or []) == 384
 
@@ -131,14 +131,14 @@ TOOLS = [FunctionTool.from_defaults(stock_level), FunctionTool.from_defaults(add
 
 
 async def calls_of(agent: Any, question: str) -> list[tuple[str, dict[str, Any], Any]]:
-    """The tools that an agent called for a question, and what they returned."""
+    """Return the calls that an agent made for a question: name, arguments and result."""
     run = agent.run(question)
     results = [event async for event in run.stream_events() if isinstance(event, ToolCallResult)]
     await run
     return [(result.tool_name, result.tool_kwargs, result.tool_output.raw_output) for result in results]
 
 
-def test_a_tool_that_must_be_called_is(llm: NudgingLLM) -> None:
+def test_a_required_tool_is_called(llm: NudgingLLM) -> None:
     assert llm.predict_and_call(TOOLS, "What is 2 + 40?", tool_required=True).response == "42"
     both = llm.model_copy(update={"max_tokens": 64}).predict_and_call(
         [FunctionTool.from_defaults(weather), *TOOLS],
@@ -149,7 +149,7 @@ def test_a_tool_that_must_be_called_is(llm: NudgingLLM) -> None:
     assert [output.raw_output for output in both.sources] == ["sunny in Paris", "sunny in London"]
 
 
-async def test_an_agent_may_be_made_to_call_a_tool_first(llm: NudgingLLM) -> None:
+async def test_an_agent_can_be_forced_to_call_a_tool_first(llm: NudgingLLM) -> None:
     returning = FunctionTool.from_defaults(stock_level, return_direct=True)
     agent = FunctionAgent(tools=[returning], llm=llm, initial_tool_choice="stock_level")
     ((tool, _, returned),) = await calls_of(agent, "How many pears are in stock?")
@@ -157,30 +157,30 @@ async def test_an_agent_may_be_made_to_call_a_tool_first(llm: NudgingLLM) -> Non
 
 
 @pytest.fixture(scope="module")
-def knowing() -> NudgingLLM:
+def tool_llm() -> NudgingLLM:
     base_model, nudging_model = tool_pair(print)
     return NudgingLLM(base_model=base_model, nudging_model=nudging_model, max_tokens=48)
 
 
 @pytest.mark.standard
 @pytest.mark.parametrize("streaming", [False, True])
-async def test_an_agent_calls_a_tool_by_its_own_judgement(knowing: NudgingLLM, streaming: bool) -> None:
+async def test_an_agent_decides_to_call_a_tool(tool_llm: NudgingLLM, streaming: bool) -> None:
     returning = [FunctionTool.from_defaults(fn, return_direct=True) for fn in (stock_level, add)]
-    agent = FunctionAgent(name="shop", description="A shop", tools=returning, llm=knowing, streaming=streaming)
+    agent = FunctionAgent(name="shop", description="A shop", tools=returning, llm=tool_llm, streaming=streaming)
     expected = [("stock_level", {"product": "pears"}, 74)]
     assert await calls_of(agent, "How many pears are in stock?") == expected
     assert await calls_of(AgentWorkflow(agents=[agent]), "How many pears are in stock?") == expected
 
 
 @pytest.mark.standard
-async def test_every_way_to_ask_calls_the_same_tool(knowing: NudgingLLM) -> None:
-    asked = [ChatMessage(role="user", content="How many pears are in stock?")]
-    streamed = [r async for r in await knowing.astream_chat_with_tools(TOOLS, chat_history=asked)]
+async def test_each_method_calls_the_same_tool(tool_llm: NudgingLLM) -> None:
+    messages = [ChatMessage(role="user", content="How many pears are in stock?")]
+    streamed = [r async for r in await tool_llm.astream_chat_with_tools(TOOLS, chat_history=messages)]
     for response in [
-        knowing.chat_with_tools(TOOLS, chat_history=asked),
-        await knowing.achat_with_tools(TOOLS, chat_history=asked),
-        list(knowing.stream_chat_with_tools(TOOLS, chat_history=asked))[-1],
+        tool_llm.chat_with_tools(TOOLS, chat_history=messages),
+        await tool_llm.achat_with_tools(TOOLS, chat_history=messages),
+        list(tool_llm.stream_chat_with_tools(TOOLS, chat_history=messages))[-1],
         streamed[-1],
     ]:
-        (call,) = knowing.get_tool_calls_from_response(response)
+        (call,) = tool_llm.get_tool_calls_from_response(response)
         assert (call.tool_name, call.tool_kwargs) == ("stock_level", {"product": "pears"})

@@ -1,4 +1,4 @@
-"""A nudged model in LlamaIndex: every way to call it gives what the engine gives, and says who wrote what."""
+"""Tests of the LlamaIndex LLM: each call method returns the engine's answer, with the authors of its pieces."""
 
 import asyncio
 import json
@@ -39,11 +39,11 @@ def check(response: Any, text: str) -> None:
 
 
 def check_stream(responses: list[Any], texts: list[str]) -> None:
-    *parts, last = responses
+    *parts, final = responses
     assert [(part.delta, part.additional_kwargs["author"]) for part in parts] == PIECES
     assert "".join(response.delta for response in responses) == TEXT
     assert all(TEXT.startswith(text) for text in texts)
-    check(last, texts[-1])
+    check(final, texts[-1])
 
 
 def test_complete() -> None:
@@ -91,12 +91,12 @@ async def test_astream_chat() -> None:
     check_stream(responses, [response.message.content for response in responses])
 
 
-def test_templates_go_through_the_chat() -> None:
+def test_prompt_templates_are_answered() -> None:
     assert llm.predict(PromptTemplate("Greet {name}"), name="me") == TEXT
     assert "".join(llm.stream(PromptTemplate("Greet {name}"), name="me")) == TEXT
 
 
-def test_the_metadata_is_that_of_the_models() -> None:
+def test_the_metadata_describes_both_models() -> None:
     metadata = NudgingLLM(**FIELDS, max_tokens=99).metadata
     assert metadata.context_window == 1000
     assert metadata.num_output == 99
@@ -106,16 +106,16 @@ def test_the_metadata_is_that_of_the_models() -> None:
 
 
 def test_roles_are_translated() -> None:
-    seen: list[str] = []
+    prompts: list[str] = []
 
-    def listen(prompt: str, text: str) -> list[Step]:
-        seen.append(prompt)
+    def record(prompt: str, text: str) -> list[Step]:
+        prompts.append(prompt)
         return [Step("yes", 1.0), Step("", 1.0, end=True)]
 
-    listener = NudgingLLM(base_model=MODEL, nudging_model=ScriptedModel(listen))
+    recording = NudgingLLM(base_model=MODEL, nudging_model=ScriptedModel(record))
     roles = [MessageRole.DEVELOPER, MessageRole.USER, MessageRole.MODEL, MessageRole.USER]
-    listener.chat([ChatMessage(role=role, blocks=[TextBlock(text=f"{n}")]) for n, role in enumerate(roles)])
-    assert seen == ["system: 0\nuser: 1\nassistant: 2\nuser: 3\nassistant: "]
+    recording.chat([ChatMessage(role=role, blocks=[TextBlock(text=f"{n}")]) for n, role in enumerate(roles)])
+    assert prompts == ["system: 0\nuser: 1\nassistant: 2\nuser: 3\nassistant: "]
 
 
 @pytest.mark.parametrize(
@@ -123,18 +123,18 @@ def test_roles_are_translated() -> None:
     [
         (
             ChatMessage(role="user", blocks=[ImageBlock(url="http://x/y.png")]),
-            "message 1 has a content of type 'image'",
+            "message 1 has content of type 'image'",
         ),
         (ChatMessage(role="tool", content="42"), "message 1 answers the tool call None"),
         (ChatMessage(role="user", content=""), "the prompt is empty"),
     ],
 )
-def test_what_is_not_text_is_refused(message: ChatMessage, error: str) -> None:
+def test_an_invalid_message_raises_a_prompt_error(message: ChatMessage, error: str) -> None:
     with pytest.raises(PromptError, match=error):
         llm.chat([message])
 
 
-def test_settings_can_be_given_per_call_and_are_checked() -> None:
+def test_settings_can_be_passed_per_call_and_are_checked() -> None:
     assert llm.complete("Hi", stop=["!"]).text == "Why, hello there"
     assert llm.chat(HI, max_tokens=1).message.content == "Why,"
     with pytest.raises(SettingsError, match="no setting 'gamma'"):
@@ -152,22 +152,22 @@ def test_an_exception_inside_a_stream_reaches_the_caller() -> None:
         list(broken.stream_chat(HI))
 
 
-def test_an_answer_ends_where_llamaindexs_own_prompt_would_begin_again() -> None:
+def test_an_answer_ends_at_the_delimiter_of_llamaindex_prompts() -> None:
     model = ScriptedModel("It is 330 metres tall.\n---------------------\nThe answer is: 330")
-    echo = NudgingLLM(base_model=model, nudging_model=model)
-    assert echo.complete("How tall?").text == "It is 330 metres tall."
-    assert echo.complete("How tall?", stop=["answer"]).text.endswith("\nThe ")
+    repeating = NudgingLLM(base_model=model, nudging_model=model)
+    assert repeating.complete("How tall?").text == "It is 330 metres tall."
+    assert repeating.complete("How tall?", stop=["answer"]).text.endswith("\nThe ")
     assert NudgingLLM(base_model=model, nudging_model=model, stop=()).complete("How tall?").text.endswith("is: 330")
 
 
-def test_a_prompt_that_does_not_fit_is_refused() -> None:
+def test_a_prompt_longer_than_the_context_raises() -> None:
     long = [ChatMessage(role="user", content="word " * 1200)]
     with pytest.raises(ContextLengthError):
         llm.chat(long)
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-def test_what_the_base_model_thought_can_be_asked_for(streaming: bool) -> None:
+def test_logprobs_are_returned_on_request(streaming: bool) -> None:
     response = list(llm.stream_chat(HI, logprobs=True))[-1] if streaming else llm.chat(HI, logprobs=True)
     assert response.logprobs
     assert "".join(token.token for (token,) in response.logprobs) == TEXT
@@ -175,7 +175,7 @@ def test_what_the_base_model_thought_can_be_asked_for(streaming: bool) -> None:
     assert llm.chat(HI).logprobs is None
 
 
-def test_an_answer_can_be_held_to_a_schema_or_a_pattern() -> None:
+def test_an_answer_follows_a_schema_or_a_regex() -> None:
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
     assert isinstance(json.loads(llm.complete("Hi", schema=schema).text)["a"], int)
     assert llm.complete("Hi", regex="Why, (no|yes)").text in {"Why, no", "Why, yes"}
@@ -192,45 +192,51 @@ def test_the_tokenizer_is_the_base_models(pair: tuple[Path, Path]) -> None:
     assert real.metadata.context_window == 8192  # SmolLM2's
 
 
-def test_it_can_be_written_down_and_read_back(tmp_path: Path) -> None:
-    known = NudgingLLM(base_model=tmp_path / "base", nudging_model="small", threshold=0.3, stop=["x"])
-    for again in [
-        NudgingLLM.from_dict(known.to_dict()),
-        NudgingLLM.from_json(known.to_json()),
-        pickle.loads(pickle.dumps(known)),  # noqa: S301
+def test_an_llm_can_be_serialized_and_pickled(tmp_path: Path) -> None:
+    original = NudgingLLM(base_model=tmp_path / "base", nudging_model="small", threshold=0.3, stop=["x"])
+    for copy in [
+        NudgingLLM.from_dict(original.to_dict()),
+        NudgingLLM.from_json(original.to_json()),
+        pickle.loads(pickle.dumps(original)),  # noqa: S301
     ]:
-        assert again.to_dict() == known.to_dict()
-        assert again.nudger.settings == known.nudger.settings
+        assert copy.to_dict() == original.to_dict()
+        assert copy.nudger.settings == original.nudger.settings
     assert pickle.loads(pickle.dumps(llm)).complete("Hi").text == TEXT  # noqa: S301
 
 
-def test_no_secret_is_kept() -> None:
+def test_an_api_key_is_not_stored() -> None:
     key = "sk-not-to-be-seen"
     given: Any = {"api_key": key, "timeout": 3, "max_retries": 2, "streaming": True, "temperature": 0.0}
-    known = NudgingLLM(**FIELDS, **given)
-    shown = [repr(known), str(known.to_dict()), known.to_json(), str(known.to_payload()), str(pickle.dumps(known))]
-    assert not any(key in text for text in shown)
+    original = NudgingLLM(**FIELDS, **given)
+    texts = [
+        repr(original),
+        str(original.to_dict()),
+        original.to_json(),
+        str(original.to_payload()),
+        str(pickle.dumps(original)),
+    ]
+    assert not any(key in text for text in texts)
 
 
-def test_to_make_one_is_light(tmp_path: Path) -> None:
+def test_the_constructor_loads_no_model(tmp_path: Path) -> None:
     NudgingLLM(base_model=tmp_path / "not there", nudging_model="nor here")
 
 
-def test_threads_may_share_one() -> None:
+def test_threads_can_share_an_llm() -> None:
     with ThreadPoolExecutor(8) as threads:
         assert {response.text for response in threads.map(llm.complete, ["Hi"] * 16)} == {TEXT}
 
 
-class Slow:
-    """A nudging model that takes its time, and what it was asked for."""
+class SlowScript:
+    """A script of a slow nudging model. It records the texts that it is asked to continue."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.calls: list[str] = []
 
     def __call__(self, prompt: str, text: str) -> list[Step]:
-        self.asked.append(text)
+        self.calls.append(text)
         sleep(0.03)
-        return [Step(" a", 1.0), Step(" b", 1.0), Step(f" {len(self.asked)}", 1.0)]
+        return [Step(" a", 1.0), Step(" b", 1.0), Step(f" {len(self.calls)}", 1.0)]
 
     @property
     def llm(self) -> NudgingLLM:
@@ -245,57 +251,57 @@ def say(words: str) -> str:
 TOOL = FunctionTool.from_defaults(say)
 
 
-async def streamed(stream: Any) -> list[Any]:
+async def collect(stream: Any) -> list[Any]:
     return [response async for response in await stream]
 
 
-ASYNC: dict[str, Callable[[NudgingLLM], Any]] = {
+ASYNC_METHODS: dict[str, Callable[[NudgingLLM], Any]] = {
     "achat": lambda llm: llm.achat(HI),
     "acomplete": lambda llm: llm.acomplete("Hi"),
-    "astream_chat": lambda llm: streamed(llm.astream_chat(HI)),
-    "astream_complete": lambda llm: streamed(llm.astream_complete("Hi")),
+    "astream_chat": lambda llm: collect(llm.astream_chat(HI)),
+    "astream_complete": lambda llm: collect(llm.astream_complete("Hi")),
     "achat_with_tools": lambda llm: llm.achat_with_tools([TOOL], "Hi"),
-    "astream_chat_with_tools": lambda llm: streamed(llm.astream_chat_with_tools([TOOL], "Hi")),
+    "astream_chat_with_tools": lambda llm: collect(llm.astream_chat_with_tools([TOOL], "Hi")),
     "apredict": lambda llm: llm.apredict(PromptTemplate("Hi")),
     "apredict_and_call": lambda llm: llm.apredict_and_call([TOOL], "Hi", error_on_no_tool_call=False),
 }
 
 
-@pytest.mark.parametrize("way", ASYNC)
-async def test_the_event_loop_keeps_ticking(way: str) -> None:
-    slow, ticks = Slow(), 0
-    task = asyncio.ensure_future(ASYNC[way](slow.llm))
+@pytest.mark.parametrize("method", ASYNC_METHODS)
+async def test_the_event_loop_is_not_blocked(method: str) -> None:
+    slow, ticks = SlowScript(), 0
+    task = asyncio.ensure_future(ASYNC_METHODS[method](slow.llm))
     while not task.done():
         await asyncio.sleep(0.002)
         ticks += 1
     await task
-    assert len(slow.asked) >= 3
-    assert ticks >= 2 * len(slow.asked)
+    assert len(slow.calls) >= 3
+    assert ticks >= 2 * len(slow.calls)
 
 
-@pytest.mark.parametrize("way", ASYNC)
-async def test_a_cancelled_call_stops_the_models(way: str) -> None:
-    slow = Slow()
-    task = asyncio.ensure_future(ASYNC[way](slow.llm))
-    while len(slow.asked) < 2:  # noqa: ASYNC110 (threads fill it)
+@pytest.mark.parametrize("method", ASYNC_METHODS)
+async def test_cancelling_a_call_stops_decoding(method: str) -> None:
+    slow = SlowScript()
+    task = asyncio.ensure_future(ASYNC_METHODS[method](slow.llm))
+    while len(slow.calls) < 2:  # noqa: ASYNC110 (other threads append to it)
         await asyncio.sleep(0.002)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     await asyncio.sleep(0.05)
-    before = len(slow.asked)
+    before = len(slow.calls)
     await asyncio.sleep(0.1)
-    assert len(slow.asked) == before
+    assert len(slow.calls) == before
 
 
-async def test_a_closed_stream_stops_the_models() -> None:
-    slow = Slow()
+async def test_closing_a_stream_stops_decoding() -> None:
+    slow = SlowScript()
     stream = slow.llm.stream_chat(HI)
     next(stream)
     stream.close()
     asynchronous: AsyncIterator[Any] = await slow.llm.astream_complete("Hi")
     await anext(asynchronous)
     await asynchronous.aclose()  # type: ignore[attr-defined]
-    before = len(slow.asked)
+    before = len(slow.calls)
     await asyncio.sleep(0.1)
-    assert len(slow.asked) == before
+    assert len(slow.calls) == before

@@ -1,4 +1,4 @@
-"""The checks of LangChain's standard suite, of which LlamaIndex has no counterpart, on the real demo pair."""
+"""The checks of LangChain's standard suite, for LlamaIndex, on the real demo pair. LlamaIndex has no such suite."""
 
 from datetime import date
 from enum import Enum
@@ -17,11 +17,11 @@ from llamaindex_nudging import NudgingLLM
 pytestmark = pytest.mark.standard
 
 
-def said(role: str, content: str, **additional: Any) -> ChatMessage:
+def message(role: str, content: str, **additional: Any) -> ChatMessage:
     return ChatMessage(role=role, content=content, additional_kwargs=additional)
 
 
-def magic_function(input: int) -> int:  # noqa: A002 (LangChain's)
+def magic_function(input: int) -> int:  # noqa: A002 (the name in LangChain's suite)
     """Apply a magic function to an input."""
     return input + 2
 
@@ -39,10 +39,10 @@ def llm(pair: tuple[Path, Path]) -> NudgingLLM:
     return NudgingLLM(base_model=pair[0], nudging_model=pair[1], max_tokens=24)
 
 
-async def test_every_way_gives_one_answer_and_its_usage(llm: NudgingLLM) -> None:
-    asked = [said("user", "What is the capital of France?")]
-    last = [*llm.stream_chat(asked)][-1], [r async for r in await llm.astream_chat(asked)][-1]
-    chats = [llm.chat(asked), await llm.achat(asked), *last]
+async def test_each_method_returns_the_same_answer_and_its_usage(llm: NudgingLLM) -> None:
+    messages = [message("user", "What is the capital of France?")]
+    streamed = [*llm.stream_chat(messages)][-1], [r async for r in await llm.astream_chat(messages)][-1]
+    chats = [llm.chat(messages), await llm.achat(messages), *streamed]
     completions = [
         llm.complete("What is the capital of France?"),
         await llm.acomplete("What is the capital of France?"),
@@ -59,10 +59,20 @@ async def test_every_way_gives_one_answer_and_its_usage(llm: NudgingLLM) -> None
 @pytest.mark.parametrize(
     "messages",
     [
-        [said("user", "hello"), said("assistant", "hello"), said("user", "how are you")],
-        [said("system", "hello"), said("system", "hello"), said("user", "hello"), said("user", "how are you")],
-        [said("user", "hello", name="example_user")],
-        [said("developer", "Be kind."), said("user", "hello"), said("chatbot", "hello"), said("user", "how are you")],
+        [message("user", "hello"), message("assistant", "hello"), message("user", "how are you")],
+        [
+            message("system", "hello"),
+            message("system", "hello"),
+            message("user", "hello"),
+            message("user", "how are you"),
+        ],
+        [message("user", "hello", name="example_user")],
+        [
+            message("developer", "Be kind."),
+            message("user", "hello"),
+            message("chatbot", "hello"),
+            message("user", "how are you"),
+        ],
     ],
     ids=["a conversation", "double messages", "a message with a name", "other roles"],
 )
@@ -71,9 +81,9 @@ def test_conversations_are_answered(llm: NudgingLLM, messages: list[ChatMessage]
 
 
 def test_a_stop_sequence_ends_the_answer_and_is_not_in_it(llm: NudgingLLM) -> None:
-    whole = llm.complete("What is the capital of France?").text
+    complete = llm.complete("What is the capital of France?").text
     stopped = llm.complete("What is the capital of France?", stop=["Paris"]).text
-    assert whole.startswith(stopped)
+    assert complete.startswith(stopped)
     assert "Paris" not in stopped
 
 
@@ -92,29 +102,29 @@ async def test_a_tool_may_have_no_arguments(llm: NudgingLLM) -> None:
     assert (call.tool_name, call.tool_kwargs) == ("magic_function_no_args", {})
 
 
-def test_tool_calls_in_the_history_are_understood(llm: NudgingLLM) -> None:
+def test_tool_calls_in_the_history_are_accepted(llm: NudgingLLM) -> None:
     called = ToolCallBlock(tool_call_id="abc", tool_name="magic_function", tool_kwargs={"input": 3})
     history = [
-        said("user", "What is magic_function(3)?"),
+        message("user", "What is magic_function(3)?"),
         ChatMessage(role="assistant", blocks=[called]),
-        said("tool", "5", tool_call_id="abc", name="magic_function"),
+        message("tool", "5", tool_call_id="abc", name="magic_function"),
     ]
     assert llm.chat_with_tools([MAGIC], chat_history=history).message.content
     assert llm.chat_with_tools([MAGIC], "And of 4?", chat_history=history, tool_required=True)
 
 
-def test_unicode_stays_as_it_is(llm: NudgingLLM) -> None:
+def test_unicode_is_not_escaped(llm: NudgingLLM) -> None:
     def set_customer(name: str) -> str:
         """Set the name of the customer."""
         return name
 
-    asked = "Set the customer's name to 你好啊集团."
-    response = llm.predict_and_call([FunctionTool.from_defaults(set_customer)], asked, tool_required=True)
+    question = "Set the customer's name to 你好啊集团."
+    response = llm.predict_and_call([FunctionTool.from_defaults(set_customer)], question, tool_required=True)
     assert "\\u" not in str(response)
     assert response.response
 
 
-def test_objects_may_have_what_pydantic_has(llm: NudgingLLM) -> None:
+def test_objects_may_have_enums_dates_defaults_and_nested_models(llm: NudgingLLM) -> None:
     class Colour(Enum):
         RED = "red"
         BLUE = "blue"
@@ -124,7 +134,7 @@ def test_objects_may_have_what_pydantic_has(llm: NudgingLLM) -> None:
 
         setup: str
         punchline: str | None = None
-        told: date
+        told_on: date
         colour: Colour
         rating: int | None = None
 
@@ -138,12 +148,12 @@ def test_objects_may_have_what_pydantic_has(llm: NudgingLLM) -> None:
 
 
 @pytest.mark.parametrize("block", [ImageBlock(url="http://x/y.png"), AudioBlock(audio=b"", format="wav")])
-def test_what_cannot_be_seen_or_heard_is_refused(llm: NudgingLLM, block: Any) -> None:
-    with pytest.raises(PromptError, match="only text can be nudged"):
+def test_images_and_audio_raise_a_prompt_error(llm: NudgingLLM, block: Any) -> None:
+    with pytest.raises(PromptError, match="only text is supported"):
         llm.chat([ChatMessage(role="user", blocks=[block])])
 
 
-def test_a_model_that_there_is_not_is_an_error_of_ours(pair: tuple[Path, Path], tmp_path: Path) -> None:
+def test_an_unusable_model_raises_a_nudging_error(pair: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="not there"):
         NudgingLLM(base_model=tmp_path / "not there", nudging_model=pair[1]).complete("Hi")
     with pytest.raises(ChatTemplateError):

@@ -1,11 +1,10 @@
-"""What those who watch a nudged model in LlamaIndex see: every call once, with the right numbers, and no more."""
+"""Tests of traces and token counters in LlamaIndex: each call is reported once, with the right numbers."""
 
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from listening import recorded_spans
 from llama_index.core import Settings
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.callbacks import CallbackManager, CBEventType, LlamaDebugHandler, TokenCountingHandler
@@ -16,6 +15,7 @@ from openinference.instrumentation.llama_index import LlamaIndexInstrumentor
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pydantic import BaseModel
+from recorders import recorded_spans
 
 from llamaindex_nudging import NudgingLLM
 
@@ -24,55 +24,54 @@ MODEL = ScriptedModel(TEXT, name="greeter")
 FIELDS: dict[str, Any] = {"base_model": MODEL, "nudging_model": MODEL}
 USAGE = Nudger(**FIELDS).generate("Hi").usage
 HI = [ChatMessage(role="user", content="Hi")]
-Ask = Callable[[NudgingLLM], Any]
 
 
-async def _all(stream: Any) -> None:
+async def _exhaust(stream: Any) -> None:
     async for _ in await stream:
         pass
 
 
-WAYS: dict[str, Callable[[NudgingLLM], Any]] = {
+METHODS: dict[str, Callable[[NudgingLLM], Any]] = {
     "chat": lambda llm: llm.chat(HI),
     "complete": lambda llm: llm.complete("Hi"),
     "stream_chat": lambda llm: list(llm.stream_chat(HI)),
     "stream_complete": lambda llm: list(llm.stream_complete("Hi")),
     "achat": lambda llm: llm.achat(HI),
     "acomplete": lambda llm: llm.acomplete("Hi"),
-    "astream_chat": lambda llm: _all(llm.astream_chat(HI)),
-    "astream_complete": lambda llm: _all(llm.astream_complete("Hi")),
+    "astream_chat": lambda llm: _exhaust(llm.astream_chat(HI)),
+    "astream_complete": lambda llm: _exhaust(llm.astream_complete("Hi")),
 }
-"""The eight ways to ask."""
+"""The eight methods that answer a prompt or messages."""
 
 
-async def ask(way: str, llm: NudgingLLM) -> None:
-    if (asking := WAYS[way](llm)) is not None and way.startswith("a"):
-        await asking
+async def call(method: str, llm: NudgingLLM) -> None:
+    if (result := METHODS[method](llm)) is not None and method.startswith("a"):
+        await result
 
 
-@pytest.mark.parametrize("way", WAYS)
-async def test_every_call_is_one_event_of_each_kind(way: str, events: list[Any]) -> None:
-    await ask(way, NudgingLLM(**FIELDS))
-    kind = "LLMChat" if "chat" in way else "LLMCompletion"
+@pytest.mark.parametrize("method", METHODS)
+async def test_each_call_has_one_start_event_and_one_end_event(method: str, events: list[Any]) -> None:
+    await call(method, NudgingLLM(**FIELDS))
+    kind = "LLMChat" if "chat" in method else "LLMCompletion"
     names = [event.class_name() for event in events]
     assert names[0] == f"{kind}StartEvent"
     assert names[-1] == f"{kind}EndEvent"
     assert len([name for name in names if "InProgress" not in name]) == 2
-    assert ("LLMChatInProgressEvent" in names) == (way in ("stream_chat", "astream_chat"))
+    assert ("LLMChatInProgressEvent" in names) == (method in ("stream_chat", "astream_chat"))
     assert events[-1].response.raw["usage"]["completion_tokens"] == USAGE.completion_tokens
 
 
-@pytest.mark.parametrize("way", WAYS)
-async def test_tokens_are_counted_once(way: str) -> None:
+@pytest.mark.parametrize("method", METHODS)
+async def test_the_tokens_of_a_call_are_counted_once(method: str) -> None:
     counter, debug = TokenCountingHandler(tokenizer=str.split), LlamaDebugHandler(print_trace_on_end=False)
-    await ask(way, NudgingLLM(**FIELDS, callback_manager=CallbackManager([counter, debug])))
+    await call(method, NudgingLLM(**FIELDS, callback_manager=CallbackManager([counter, debug])))
     (count,) = counter.llm_token_counts
     assert count.prompt_token_count == USAGE.prompt_tokens
     assert count.completion_token_count == USAGE.completion_tokens
     assert len(debug.get_event_pairs(CBEventType.LLM)) == 1
 
 
-def test_a_prediction_and_a_tool_call_are_counted_once() -> None:
+def test_predictions_and_tool_calls_are_counted_once() -> None:
     class Reply(BaseModel):
         words: str
 
@@ -92,7 +91,7 @@ def test_a_prediction_and_a_tool_call_are_counted_once() -> None:
 
 
 @pytest.mark.usefixtures("own_settings")
-def test_the_global_handlers_see_the_global_model() -> None:
+def test_global_callback_handlers_receive_calls_of_the_global_llm() -> None:
     counter = TokenCountingHandler(tokenizer=str.split)
     Settings.callback_manager = CallbackManager([counter])
     Settings.llm = NudgingLLM(**FIELDS)
@@ -106,16 +105,16 @@ def spans() -> Iterator[InMemorySpanExporter]:
         yield exporter
 
 
-def seen(exporter: InMemorySpanExporter) -> tuple[ReadableSpan, dict[str, Any]]:
+def only_span(exporter: InMemorySpanExporter) -> tuple[ReadableSpan, dict[str, Any]]:
     (span,) = exporter.get_finished_spans()
     return span, dict(span.attributes or {})
 
 
-@pytest.mark.parametrize("way", WAYS)
-async def test_openinference_sees_one_span_with_the_right_numbers(way: str, spans: InMemorySpanExporter) -> None:
-    await ask(way, NudgingLLM(**FIELDS))
-    span, attributes = seen(spans)
-    assert span.name == f"NudgingLLM.{way}"
+@pytest.mark.parametrize("method", METHODS)
+async def test_openinference_records_one_span_with_the_right_numbers(method: str, spans: InMemorySpanExporter) -> None:
+    await call(method, NudgingLLM(**FIELDS))
+    span, attributes = only_span(spans)
+    assert span.name == f"NudgingLLM.{method}"
     assert attributes["openinference.span.kind"] == "LLM"
     assert attributes["llm.model_name"] == "greeter + greeter"
     assert attributes["llm.token_count.prompt"] == USAGE.prompt_tokens
@@ -125,7 +124,7 @@ async def test_openinference_sees_one_span_with_the_right_numbers(way: str, span
     assert TEXT in str(attributes["output.value"])
 
 
-def test_openinference_sees_tool_calls(spans: InMemorySpanExporter) -> None:
+def test_openinference_records_tool_calls(spans: InMemorySpanExporter) -> None:
     def add(a: int, b: int) -> int:
         """Add two numbers."""
         return a + b
@@ -133,18 +132,18 @@ def test_openinference_sees_tool_calls(spans: InMemorySpanExporter) -> None:
     model = ScriptedModel('{"name": "add", "arguments": {"a": 1, "b": 2}}')
     llm = NudgingLLM(base_model=model, nudging_model=model)
     llm.chat(HI, tools=[FunctionTool.from_defaults(add)], tool_choice="required")
-    _, attributes = seen(spans)
-    call = "llm.output_messages.0.message.tool_calls.0.tool_call.function"
-    assert attributes[f"{call}.name"] == "add"
-    assert json.loads(attributes[f"{call}.arguments"]) == {"a": 1, "b": 2}
+    _, attributes = only_span(spans)
+    prefix = "llm.output_messages.0.message.tool_calls.0.tool_call.function"
+    assert attributes[f"{prefix}.name"] == "add"
+    assert json.loads(attributes[f"{prefix}.arguments"]) == {"a": 1, "b": 2}
 
 
-def test_an_error_ends_its_span(spans: InMemorySpanExporter) -> None:
+def test_an_error_ends_the_span(spans: InMemorySpanExporter) -> None:
     def fails(prompt: str, text: str) -> Any:
         raise RuntimeError("the server is gone")
 
     broken = NudgingLLM(base_model=MODEL, nudging_model=ScriptedModel(fails))
     with pytest.raises(RuntimeError, match="the server is gone"):
         list(broken.stream_chat(HI))
-    span, _ = seen(spans)
+    span, _ = only_span(spans)
     assert not span.status.is_ok

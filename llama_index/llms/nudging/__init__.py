@@ -1,4 +1,4 @@
-"""`llamaindex_nudging`, where LlamaIndex's other integrations are looked for."""
+"""`NudgingLLM` under the import path of LlamaIndex's other integrations."""
 
 from llamaindex_nudging import NudgingLLM
 

@@ -1,4 +1,4 @@
-"""What tests listen with: to the prompts that a model is given, and to the spans of an instrumentor."""
+"""Recorders for tests: the prompts that a model receives, and the spans of an instrumentor."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,20 +10,20 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 
-def listening() -> tuple[ScriptedModel, list[str]]:
-    """A model that says nothing, and the prompts that it is given."""
-    seen: list[str] = []
+def recorded_prompts() -> tuple[ScriptedModel, list[str]]:
+    """Return a model that writes nothing, and the list of the prompts that it receives."""
+    prompts: list[str] = []
 
-    def listen(prompt: str, text: str) -> list[Step]:
-        seen.append(prompt)
+    def record(prompt: str, text: str) -> list[Step]:
+        prompts.append(prompt)
         return []
 
-    return ScriptedModel(listen), seen
+    return ScriptedModel(record), prompts
 
 
 @contextmanager
 def recorded_spans(instrumentor: Any) -> Iterator[InMemorySpanExporter]:
-    """The spans that an OpenInference instrumentor sees."""
+    """Yield an exporter of the spans that an OpenInference instrumentor records."""
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     instrumentor.instrument(tracer_provider=provider)
