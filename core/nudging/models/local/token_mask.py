@@ -1,7 +1,8 @@
 """A grammar in the tokens of one model: which tokens may come next."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from functools import lru_cache
+from itertools import takewhile
 
 import torch
 from llguidance import LLMatcher, LLTokenizer
@@ -15,11 +16,12 @@ class TokenMask:
 
     Args:
         grammar: The grammar of the answer.
-        tokenizer: The model's tokenizer for llguidance. Its end tokens are those of the model.
+        tokenizer: The model's tokenizer for llguidance.
+        end_tokens: The tokens that end the model's turn.
     """
 
-    def __init__(self, grammar: Grammar, tokenizer: LLTokenizer) -> None:
-        self._grammar, self._tokenizer = grammar, tokenizer
+    def __init__(self, grammar: Grammar, tokenizer: LLTokenizer, end_tokens: Set[int]) -> None:
+        self._grammar, self._tokenizer, self._end_tokens = grammar, tokenizer, end_tokens
         self._matcher = LLMatcher(tokenizer, grammar.source, log_level=0)
         self._tokens: list[int] = []
         self._forced: list[int] = []
@@ -65,10 +67,15 @@ class TokenMask:
         return self._forced[0] if self._forced else None
 
     def allowed_prefix(self, draft: Sequence[int]) -> list[int]:
-        """Return the longest start of a draft that the grammar allows."""
+        """Return the longest start of a draft that the grammar allows, without end tokens.
+
+        A matcher of llguidance 1.9 that is rolled back over an end token is one token too far back. So `masks` must
+        not advance over one.
+        """
         if self._left_grammar:
             return list(draft)
-        return list(draft[: self._matcher.validate_tokens(list(draft))])
+        draft = list(takewhile(lambda token: token not in self._end_tokens, draft))
+        return draft[: self._matcher.validate_tokens(draft)]
 
     def masks(self, draft: Sequence[int]) -> torch.Tensor:
         """Return True for each token that may come next, here and after each token of an allowed draft.

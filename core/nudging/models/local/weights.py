@@ -107,12 +107,14 @@ class Weights:
 
     def token_mask(self, grammar: Grammar) -> TokenMask:
         """Return the grammar in this model's tokens."""
-        ends = sorted(self.end_tokens)
+        ends = self.end_tokens
         with self._loading:
             if self._guidance_tokenizer is None:
                 vocabulary = self._config.get_text_config().vocab_size
-                self._guidance_tokenizer = from_tokenizer(self._tokenizer.loaded, n_vocab=vocabulary, eos_token=ends)
-        return TokenMask(grammar, self._guidance_tokenizer)
+                self._guidance_tokenizer = from_tokenizer(
+                    self._tokenizer.loaded, n_vocab=vocabulary, eos_token=sorted(ends)
+                )
+        return TokenMask(grammar, self._guidance_tokenizer, ends)
 
     def forward(self, tokens: list[int], cache: DynamicCache, keep: int) -> torch.Tensor:
         """Run one forward pass. Return the logits after each of the last `keep` tokens, shape [keep, vocab]."""
