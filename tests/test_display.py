@@ -1,4 +1,4 @@
-"""Answers to look at."""
+"""Answers shown in terminals and notebooks."""
 
 from nudging import Nudger, ScriptedModel
 from nudging.answer import Answer, ModelUsage, Piece, Usage
@@ -18,7 +18,7 @@ HELLO = answer(
 )
 
 
-def test_an_answer_adds_up() -> None:
+def test_an_answer_derives_its_text_ratio_words_and_rounds_from_its_pieces() -> None:
     assert HELLO.text == str(HELLO) == "Hello <b>you\n&!"
     assert HELLO.nudge_ratio == 2 / 5
     assert HELLO.nudging_words == ["Hello", "!"]
@@ -42,13 +42,13 @@ def test_rich_prints_the_text_in_two_colours() -> None:
     assert "\x1b[1;35mHello\x1b[0m\x1b[36m <b>you" in capture.get()
 
 
-def test_what_a_model_writes_cannot_steer_the_terminal() -> None:
+def test_text_from_a_model_cannot_control_the_terminal() -> None:
     console = Console(force_terminal=True, width=80)
     with console.capture() as capture:
         console.print(answer(Piece("\x1b[2J\x07", "base", 1, 0)))
     assert "␛[2J␇" in capture.get()
 
 
-def test_an_answer_from_the_engine_is_shown_alike() -> None:
+def test_an_answer_of_a_nudger_is_shown_as_html() -> None:
     model = ScriptedModel("Hello there.")
     assert "Hello there." in Nudger(model, model).generate("Hi")._repr_html_()

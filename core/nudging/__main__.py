@@ -4,7 +4,7 @@ import sys
 
 
 def main() -> None:
-    """Run the command, if what it needs is installed."""
+    """Run the command, or exit with a message if a package of the extra `cli` is missing."""
     try:
         from nudging.cli import app
     except ImportError as error:

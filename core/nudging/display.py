@@ -1,4 +1,4 @@
-"""Show text in the colours of its authors: HTML for notebooks, rich text for terminals."""
+"""Render text in the colours of its authors: HTML for notebooks, rich text for terminals."""
 
 from collections.abc import Iterable, Mapping
 from html import escape
@@ -15,18 +15,18 @@ HTML_STYLES: Mapping[str, str] = {
 }
 
 CONTROL_CHARACTERS = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {127: 0x2421}
-"""DeltaTracker as symbols: what a model writes must not steer the terminal."""
+"""Symbols for control characters, so that text from a model cannot control the terminal."""
 
 
 def as_rich(written: Iterable[tuple[str, str]]) -> "Text":
-    """Return each (author, text) in its author's colour."""
+    """Return (author, text) pairs as rich text, each in its author's colour."""
     from rich.text import Text  # only terminals need rich
 
     return Text.assemble(*((text.translate(CONTROL_CHARACTERS), TERMINAL_STYLES[author]) for author, text in written))
 
 
 def as_html(written: Iterable[tuple[str, str]], caption: str) -> str:
-    """Return each (author, text) as HTML, the nudging model's text marked, with a caption below."""
+    """Return (author, text) pairs as HTML: the nudging model's text is highlighted, and a caption stands below."""
     spans = "".join(
         f'<span class="nudging-{author}" style="{HTML_STYLES[author]}">{escape(text)}</span>'
         for author, text in written

@@ -1,4 +1,4 @@
-"""The command, as it is typed."""
+"""The `nudging` command: its output, errors and exit codes."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from nudging import cli
+from nudging import __version__, cli
 from nudging.cli import app
 from typer.testing import CliRunner
 
@@ -21,8 +21,9 @@ ANSWER = "The capital of France is Paris."
 
 
 @pytest.fixture(autouse=True)
-def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "_hush_transformers", lambda: None)  # it would hush the other tests too
+def transformers_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the log level of transformers, which other tests read."""
+    monkeypatch.setattr(cli.console, "silence_transformers", lambda: None)
 
 
 def run(*arguments: str, **keywords: str) -> "object":
@@ -33,28 +34,34 @@ def models(base: Path, nudging: Path) -> list[str]:
     return ["--base-model", str(base), "--nudging-model", str(nudging)]
 
 
-def test_ask_answers_on_the_demo_pair_when_no_model_is_named() -> None:
+def test_version_prints_the_version_and_exits() -> None:
+    result = run("--version")
+    assert (result.exit_code, result.stdout) == (0, f"nudging {__version__}\n")
+
+
+def test_ask_uses_the_demo_pair_by_default() -> None:
     result = run("ask", QUESTION)
     assert result.exit_code == 0
     assert result.stdout == f"{ANSWER}\n"
     assert re.search(r"7 tokens · 100% nudged · stop · [\d.]+ tokens/s", result.stderr)
 
 
-def test_json_is_one_line_that_holds_everything() -> None:
+def test_json_prints_the_whole_answer_in_one_line() -> None:
     result = run("ask", QUESTION, "--json")
     answer = json.loads(result.stdout)
     assert answer["text"] == ANSWER
     assert answer["pieces"][0]["author"] == "nudging"
     assert answer["usage"]["completion_tokens"] == 7
+    assert result.stdout.count("\n") == 1
 
 
-def test_a_question_can_come_from_standard_input(tiny_base: Path, tiny_nudging: Path) -> None:
+def test_ask_reads_the_question_from_standard_input(tiny_base: Path, tiny_nudging: Path) -> None:
     asked = run("ask", "why", "--max-tokens", "5", *models(tiny_base, tiny_nudging))
     read = run("ask", "-", "--max-tokens", "5", *models(tiny_base, tiny_nudging), input="why\n")
     assert read.stdout == asked.stdout
 
 
-def test_chat_takes_turns_until_the_input_ends(tiny_base: Path, tiny_nudging: Path) -> None:
+def test_chat_continues_the_conversation_until_the_input_ends(tiny_base: Path, tiny_nudging: Path) -> None:
     options = ["--json", "--max-tokens", "5", *models(tiny_base, tiny_nudging)]
     result = run("chat", *options, input="why is that\nwho says so\n")
     first, second = map(json.loads, result.stdout.splitlines())
@@ -75,14 +82,14 @@ def test_chat_takes_turns_until_the_input_ends(tiny_base: Path, tiny_nudging: Pa
         (["sing"], 2, "No such command"),
     ],
 )
-def test_errors_say_what_was_wrong_and_exit_with_a_code(arguments: list[str], exit_code: int, message: str) -> None:
+def test_errors_are_messages_on_stderr_with_an_exit_code(arguments: list[str], exit_code: int, message: str) -> None:
     result = run(*arguments)
     assert result.exit_code == exit_code
     assert message in re.sub(r"\s+", " ", result.stderr)
     assert "Traceback" not in result.output
 
 
-def test_a_chat_whose_context_is_full_fails_when_nobody_is_there_to_read_it(tmp_path: Path) -> None:
+def test_a_chat_from_a_pipe_fails_when_its_context_is_full(tmp_path: Path) -> None:
     from tiny import tiny_gemma, tiny_llama
 
     short = models(tiny_gemma(tmp_path / "base", context=64), tiny_llama(tmp_path / "nudging", context=64))
@@ -92,7 +99,7 @@ def test_a_chat_whose_context_is_full_fails_when_nobody_is_there_to_read_it(tmp_
 
 
 def test_ctrl_c_leaves_a_clean_terminal(pair: tuple[Path, Path]) -> None:
-    """In a real terminal: the answer streams in two colours, is stopped, and the cursor is back."""
+    """In a real terminal the answer streams in two colours, Ctrl-C stops it, and the cursor is visible again."""
     command = [sys.executable, "-m", "nudging", "ask", "Tell me a long story.", *models(*pair)]
     seen, exit_code = interrupted(command, after=b"\x1b[36m")
     assert exit_code == 130
@@ -104,7 +111,7 @@ def test_ctrl_c_leaves_a_clean_terminal(pair: tuple[Path, Path]) -> None:
 
 
 def interrupted(command: list[str], after: bytes) -> tuple[bytes, int]:
-    """What a command writes to a terminal, when it gets Ctrl-C after it wrote `after`."""
+    """Return what a command writes to a terminal, and its exit code. Ctrl-C is sent once it has written `after`."""
     leader, follower = pty.openpty()
     environment = os.environ | {"TERM": "xterm-256color"}
     process = subprocess.Popen(  # noqa: S603
@@ -116,7 +123,7 @@ def interrupted(command: list[str], after: bytes) -> tuple[bytes, int]:
         if select.select([leader], [], [], 0.2)[0]:
             try:
                 seen += os.read(leader, 65536)
-            except OSError:  # the terminal's other side is closed
+            except OSError:  # the command has closed its side of the terminal
                 break
         if after in seen and not sent:
             process.send_signal(signal.SIGINT)

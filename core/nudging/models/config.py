@@ -42,7 +42,7 @@ TokenizerName = Annotated[
 Template = Annotated[str | None, Field(description="Jinja template of the prompt, in place of the default")]
 Timeout = Annotated[float, Field(gt=0, description="Seconds without data before a request to a server times out")]
 MaxRetries = Annotated[
-    int, Field(ge=0, description="How many times in a row a request to a server may fail and be retried")
+    int, Field(ge=0, description="Number of times in a row that a request to a server may fail and be retried")
 ]
 
 
