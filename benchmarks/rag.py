@@ -1,11 +1,11 @@
-"""Does a nudged model answer from its context? Questions of RGB with their passages, through a LlamaIndex query engine.
+"""Does a nudged model answer from retrieved passages? Questions of RGB, through a LlamaIndex query engine.
 
     python benchmarks/rag.py rag.jsonl
     python benchmarks/rag.py rag.jsonl --base MODEL --nudging MODEL --threshold 0.3 --output rag.json --picture rag.png
 
-Every line of the file has a question, its answer, and passages that have it (`positive`) and that do not (`negative`).
+Each line of the file has a question, its answer, and passages with the answer (`positive`) and without it (`negative`).
 The base model alone, the nudging model alone and the pair answer each question twice: from two relevant passages, and
-from two relevant and two irrelevant ones, in an order drawn once for each question.
+from two relevant and two irrelevant passages. Their order is random, with the number of the question as the seed.
 """
 
 import argparse
@@ -27,7 +27,8 @@ from llama_index.core.schema import NodeWithScore, TextNode
 from llama_index_instrumentation import get_dispatcher
 from nudging.answer import Author
 from nudging.evaluation.intervals import mean_interval, share_interval
-from nudging.evaluation.single_model import alone
+from nudging.evaluation.plots import COLOURS, INK, error_bars, figure, save
+from nudging.evaluation.single_model import generate_alone
 from nudging.prompting.conversation import Prompt
 from pair import add_pair, pair
 from rich.console import Console
@@ -37,15 +38,26 @@ from rich.table import Table
 from llamaindex_nudging import NudgingLLM
 
 CONTEXTS = {"2 relevant": (2, 0), "2 relevant, 2 irrelevant": (2, 2)}
-"""How many passages of each kind."""
+"""Number of (relevant, irrelevant) passages in each context."""
 
-COLOURS = {"base alone": "#8a8f98", "nudging alone": "#e0a84e", "nudged": "#2f7d5b"}
-"""Of every system."""
+SYSTEMS = {"base alone": "base", "nudging alone": "nudging", "nudged": "nudged"}
+"""The systems that answer, and the method of each in `COLOURS`."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """How one question was answered."""
+    """The answer of one system to one question.
+
+    Args:
+        context: One of `CONTEXTS`.
+        system: One of `SYSTEMS`.
+        question: The question.
+        answer: The answer.
+        correct: True if the answer contains the expected one.
+        tokens: Length of the answer, in tokens.
+        ended: True if the answer ended by itself.
+        nudge_ratio: Share of tokens that the nudging model wrote. None if one model answered alone.
+    """
 
     context: str
     system: str
@@ -57,8 +69,8 @@ class Result:
     nudge_ratio: float | None
 
 
-class Given(BaseRetriever):
-    """Retrieves what it was given."""
+class FixedRetriever(BaseRetriever):
+    """A retriever that always returns the same passages."""
 
     def __init__(self, passages: Sequence[str]) -> None:
         super().__init__()
@@ -68,122 +80,126 @@ class Given(BaseRetriever):
         return [NodeWithScore(node=TextNode(text=passage)) for passage in self._passages]
 
 
-class Alone(NudgingLLM):
-    """One model of the pair, with the prompt that it has there."""
+class SingleModelLLM(NudgingLLM):
+    """One model of the pair without the other, with the prompt that it has in the pair."""
 
     author: Author
 
-    def _answer(self, prompt: Prompt, options: Mapping[str, Any]) -> ChatResponse:
-        written = alone(self.nudger, self.author, prompt)
-        ending = {"finish_reason": written.finish_reason}
-        message = ChatMessage(role=MessageRole.ASSISTANT, content=written.text, additional_kwargs=ending)
-        return ChatResponse(message=message, additional_kwargs=ending)
+    def _generate(self, prompt: Prompt, options: Mapping[str, Any]) -> ChatResponse:
+        answer = generate_alone(self.nudger, self.author, prompt)
+        metadata = {"finish_reason": answer.finish_reason}
+        message = ChatMessage(role=MessageRole.ASSISTANT, content=answer.text, additional_kwargs=metadata)
+        return ChatResponse(message=message, additional_kwargs=metadata)
 
 
-class Endings(BaseEventHandler):
-    """What is known of the answers that the query engine gets, and does not pass on."""
+class MetadataRecorder(BaseEventHandler):
+    """Records the metadata of the model's answers, which a query engine drops."""
 
-    seen: list[dict[str, Any]] = []  # noqa: RUF012 (pydantic copies it)
+    metadata: list[dict[str, Any]] = []  # noqa: RUF012 (pydantic copies it)
 
     def handle(self, event: BaseEvent, **kwargs: Any) -> None:
         if isinstance(event, LLMChatEndEvent) and event.response:
-            self.seen.append(event.response.additional_kwargs)
+            self.metadata.append(event.response.additional_kwargs)
 
 
 def main() -> None:
     arguments = _arguments()
     questions = [json.loads(line) for line in arguments.questions.read_text().splitlines()][: arguments.limit]
     systems = _systems(arguments)
-    endings = Endings()
-    get_dispatcher().add_event_handler(endings)
+    recorder = MetadataRecorder()
+    get_dispatcher().add_event_handler(recorder)
     results = [
-        answered(question, passages(question, number, context), context, system, llm, endings)
+        query(question, passages_of(question, number, context), context, system, llm, recorder)
         for number, question in enumerate(track(questions, "questions"))
         for context in CONTEXTS
         for system, llm in systems.items()
     ]
-    Console().print(table(results))
+    Console().print(results_table(results))
     if arguments.output:
         arguments.output.write_text(json.dumps([asdict(result) for result in results], indent=1, ensure_ascii=False))
     if arguments.picture:
         draw(results, arguments.picture)
 
 
-def passages(question: Mapping[str, Any], number: int, context: str) -> list[str]:
-    """Those of this question that are in this context, in an order that only the question's number decides."""
+def passages_of(question: Mapping[str, Any], number: int, context: str) -> list[str]:
+    """Return a question's passages in a context. Their order depends only on the number of the question."""
     relevant, irrelevant = CONTEXTS[context]
     chosen = [*question["positive"][:relevant], *question["negative"][:irrelevant]]
     random.Random(number).shuffle(chosen)
     return chosen
 
 
-def answered(
-    question: Mapping[str, Any], given: Sequence[str], context: str, system: str, llm: NudgingLLM, endings: Endings
+def query(
+    question: Mapping[str, Any],
+    passages: Sequence[str],
+    context: str,
+    system: str,
+    llm: NudgingLLM,
+    recorder: MetadataRecorder,
 ) -> Result:
-    """One question, through the query engine."""
-    endings.seen.clear()
-    engine = RetrieverQueryEngine(retriever=Given(given), response_synthesizer=get_response_synthesizer(llm=llm))
+    """Return the answer to a question through the query engine."""
+    recorder.metadata.clear()
+    engine = RetrieverQueryEngine(
+        retriever=FixedRetriever(passages), response_synthesizer=get_response_synthesizer(llm=llm)
+    )
     answer = str(engine.query(question["question"]))
-    (ending,) = endings.seen
+    (metadata,) = recorder.metadata
     return Result(
         context=context,
         system=system,
         question=question["question"],
         answer=answer,
-        correct=has(answer, question["answer"]),
+        correct=contains(answer, question["answer"]),
         tokens=len(llm.tokenizer(answer)),
-        ended=ending["finish_reason"] == "stop",
-        nudge_ratio=ending.get("nudge_ratio"),
+        ended=metadata["finish_reason"] == "stop",
+        nudge_ratio=metadata.get("nudge_ratio"),
     )
 
 
-def has(answer: str, expected: str | list[list[str]]) -> bool:
-    """Whether an answer contains the expected string, or of every part of the expected one of its spellings."""
+def contains(answer: str, expected: str | list[list[str]]) -> bool:
+    """Return True if an answer contains the expected string, or one spelling of each expected part."""
     parts = [[expected]] if isinstance(expected, str) else expected
     return all(any(spelling.lower() in answer.lower() for spelling in spellings) for spellings in parts)
 
 
-def table(results: Sequence[Result]) -> Table:
-    """Every system in every context, with 95% intervals."""
-    drawn = Table("context", "system", "correct", "tokens", "ended by itself", "nudged")
-    for context, system in _cells(results):
-        of = [result for result in results if (result.context, result.system) == (context, system)]
-        ratios = [result.nudge_ratio for result in of if result.nudge_ratio is not None]
-        drawn.add_row(
+def results_table(results: Sequence[Result]) -> Table:
+    """Return a table of all systems in all contexts, with 95% intervals."""
+    table = Table("context", "system", "correct", "tokens", "ended by itself", "nudged")
+    for (context, system), group in _groups(results).items():
+        ratios = [result.nudge_ratio for result in group if result.nudge_ratio is not None]
+        table.add_row(
             context,
             system,
-            _share([result.correct for result in of]),
-            "{:.0f} ({:.0f}-{:.0f})".format(*mean_interval([result.tokens for result in of])),
-            _share([result.ended for result in of]),
+            "{:.0%} ({:.0%}-{:.0%})".format(*share_interval([result.correct for result in group])),
+            "{:.0f} ({:.0f}-{:.0f})".format(*mean_interval([result.tokens for result in group])),
+            "{:.0%} ({:.0%}-{:.0%})".format(*share_interval([result.ended for result in group])),
             "{:.0%} ({:.0%}-{:.0%})".format(*mean_interval(ratios)) if ratios else "",
         )
-    return drawn
+    return table
 
 
 def draw(results: Sequence[Result], path: Path) -> None:
-    """Share of right answers, of every system in every context, with 95% intervals."""
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(7, 3), layout="constrained")
-    cells = _cells(results)
-    for place, (context, system) in enumerate(cells):
-        correct = [result.correct for result in results if (result.context, result.system) == (context, system)]
-        share, low, high = share_interval(correct)
-        axes.barh(-place, share, color=COLOURS[system], xerr=[[share - low], [high - share]], ecolor="#333333")
-    axes.set_yticks([-place for place in range(len(cells))], [f"{system}, {context}" for context, system in cells])
+    """Draw the share of correct answers of all systems in all contexts, with 95% intervals."""
+    drawn, (axes,) = figure(7, 3)
+    groups = _groups(results)
+    intervals = [share_interval([result.correct for result in group]) for group in groups.values()]
+    rows = [-row for row in range(len(groups))]
+    colours = [COLOURS[SYSTEMS[system]] for _, system in groups]
+    axes.barh(rows, [share for share, _, _ in intervals], color=colours, xerr=error_bars(intervals), ecolor=INK)
+    axes.set_yticks(rows, [f"{system}, {context}" for context, system in groups])
     axes.set_xlabel("share of answers that contain the right one (bars: 95% intervals)")
     axes.set_xlim(0, 1)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=160)
+    save(drawn, path)
 
 
-def _cells(results: Sequence[Result]) -> list[tuple[str, str]]:
-    found = {(result.context, result.system) for result in results}
-    return [(context, system) for context in CONTEXTS for system in COLOURS if (context, system) in found]
-
-
-def _share(of: Sequence[bool]) -> str:
-    return "{:.0%} ({:.0%}-{:.0%})".format(*share_interval(of))
+def _groups(results: Sequence[Result]) -> dict[tuple[str, str], list[Result]]:
+    """Return the results by (context, system), in the order of both, without empty groups."""
+    groups = {
+        (context, system): [result for result in results if (result.context, result.system) == (context, system)]
+        for context in CONTEXTS
+        for system in SYSTEMS
+    }
+    return {place: group for place, group in groups.items() if group}
 
 
 def _systems(arguments: argparse.Namespace) -> dict[str, NudgingLLM]:
@@ -197,8 +213,8 @@ def _systems(arguments: argparse.Namespace) -> dict[str, NudgingLLM]:
         "base_template": arguments.template,
     }
     systems = {
-        "base alone": Alone(author="base", **fields),
-        "nudging alone": Alone(author="nudging", **fields),
+        "base alone": SingleModelLLM(author="base", **fields),
+        "nudging alone": SingleModelLLM(author="nudging", **fields),
         "nudged": NudgingLLM(**fields),
     }
     return {name: llm for name, llm in systems.items() if name in arguments.systems}
@@ -210,12 +226,12 @@ def _arguments() -> argparse.Namespace:
     add_pair(parser)
     parser.add_argument("--threshold", type=float, default=0.4)
     parser.add_argument("--max-tokens", type=int, default=128)
-    parser.add_argument("--template", help="Jinja, for the base prompt")
+    parser.add_argument("--template", help="Jinja template of the base prompt")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
-    parser.add_argument("--systems", nargs="+", choices=COLOURS, default=list(COLOURS))
-    parser.add_argument("--limit", type=int, help="only so many questions")
-    parser.add_argument("--output", type=Path, help="every answer, as JSON")
-    parser.add_argument("--picture", type=Path)
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
+    parser.add_argument("--limit", type=int, help="maximum number of questions")
+    parser.add_argument("--output", type=Path, help="file for all answers, as JSON")
+    parser.add_argument("--picture", type=Path, help="file for a picture of the results")
     return parser.parse_args()
 
 

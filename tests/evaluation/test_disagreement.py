@@ -1,4 +1,4 @@
-"""Where a pair disagrees: how it is counted, what is suggested, and the command, with whatever it may be given."""
+"""The analysis of disagreement: comparison, counts, the suggested threshold, and `nudging analyze` with any input."""
 
 import errno
 import json
@@ -15,16 +15,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from naive import NaiveModel
-from nudging import Nudger, ScriptedModel, SettingsError, UnsupportedModelError, cli
-from nudging.cli import app
+from nudging import Nudger, ScriptedModel, SettingsError, UnsupportedModelError
+from nudging.cli import app, console
 from nudging.evaluation.disagreement import (
     Analysis,
-    Exemplar,
+    AnswerComparison,
+    Example,
     Position,
-    Reading,
-    compared,
-    read_answers,
-    read_exemplars,
+    compare_answers,
+    compare_steps,
+    read_examples,
 )
 from nudging.models.local.model import LocalModel, LocalSession
 from nudging.step import Step
@@ -38,15 +38,15 @@ def position(probability: float, agree: bool, at: int = 0) -> Position:
 
 
 def analysis(*positions: Position, answer: str = "so") -> Analysis:
-    return Analysis("base", "nudging", (Reading("why", answer, positions),))
+    return Analysis("base", "nudging", (AnswerComparison("why", answer, positions),))
 
 
-# what the models say along a text
+# steps along a given text
 
 
 @pytest.mark.parametrize("answer", [ANSWER, "", "x", "so " * 60])
-def test_forced_steps_are_the_models_own_token_by_token(tiny_base: Path, tiny_nudging: Path, answer: str) -> None:
-    """Against a pass over the whole prefix for every token. The long answer is fed in several parts."""
+def test_teacher_forced_steps_equal_a_pass_per_token(tiny_base: Path, tiny_nudging: Path, answer: str) -> None:
+    """The naive model does a pass over the whole prefix for every token. The long answer is fed in several parts."""
     for folder, bos in ((tiny_base, True), (tiny_nudging, False)):
         session, naive = LocalModel(folder).session("why?\n", author="base"), NaiveModel(str(folder), bos)
         whole = naive.tokenizer.encode("why?\n" + answer, add_special_tokens=bos)
@@ -55,7 +55,7 @@ def test_forced_steps_are_the_models_own_token_by_token(tiny_base: Path, tiny_nu
         for number in range(start, len(whole)):
             before = naive._decode(whole[:number])
             if before.endswith("\ufffd"):
-                continue  # inside of the emoji
+                continue  # inside the emoji
             with torch.no_grad():
                 probabilities = naive.weights(torch.tensor([whole[:number]])).logits[0, -1].softmax(-1)
             top = int(probabilities.argmax())
@@ -67,14 +67,14 @@ def test_forced_steps_are_the_models_own_token_by_token(tiny_base: Path, tiny_nu
         assert [step.probability for _, step in forced] == pytest.approx([one[2] for one in expected], abs=1e-5)
 
 
-def test_an_answer_is_fed_once_not_a_token_a_pass(tiny_base: Path) -> None:
+def test_an_answer_is_fed_in_one_pass(tiny_base: Path) -> None:
     session = LocalModel(tiny_base).session("why?\n", author="base")
     steps = session.teacher_forced(ANSWER)
     assert len(steps) > 15
     assert session.usage().forward_passes == 1
 
 
-def test_what_a_model_wrote_itself_it_agrees_with(demo: Nudger) -> None:
+def test_a_model_agrees_with_its_own_answer(demo: Nudger) -> None:
     prompt = demo.prompts("Why is the sky blue?").nudging
     session = demo.nudging_model.session(prompt, author="nudging")
     assert isinstance(session, LocalSession)
@@ -84,36 +84,36 @@ def test_what_a_model_wrote_itself_it_agrees_with(demo: Nudger) -> None:
     assert all(answer[at:].startswith(step.text) for at, step in steps)
 
 
-# what counts as agreement
+# agreement
 
 
 @pytest.mark.parametrize(
     ("base", "nudging", "agree"),
     [
         (" blue", " blue", True),
-        (" bl", " blue", True),  # the base model's token begins the aligned word
-        (" blueish", " blue", False),  # the answer goes on otherwise
-        (" blue sky", " blue", True),  # the answer does go on so
+        (" bl", " blue", True),  # the aligned word begins with the base model's token
+        (" blueish", " blue", False),  # the answer continues with other text
+        (" blue sky", " blue", True),  # the answer continues with exactly this text
         (" blu", " bl", True),
         (" green", " blue", False),
-        ("", " blue", False),  # the base model would end
-        (" red", " re", True),  # of what the aligned model would write instead, no more than this token is known
+        ("", " blue", False),  # the base model would end the answer
+        (" red", " re", True),  # the answer continues otherwise: only this token of the aligned model is known
         (" re", " red", True),
-        (" blue", " re", False),  # and the answer, which it would not write, does not count
+        (" blue", " re", False),  # the answer is not what the aligned model would write, so it does not count
     ],
 )
-def test_models_agree_where_what_they_would_write_begins_alike(base: str, nudging: str, agree: bool) -> None:
-    positions = compared("so blue sky", [(2, Step(base, 0.5, not base))], [(2, Step(nudging, 0.5))])
+def test_models_agree_if_one_continuation_begins_with_the_other(base: str, nudging: str, agree: bool) -> None:
+    positions = compare_steps("so blue sky", [(2, Step(base, 0.5, not base))], [(2, Step(nudging, 0.5))])
     assert [one.agree for one in positions] == [agree]
 
 
-def test_only_places_where_tokens_of_both_begin_are_compared() -> None:
+def test_only_positions_where_tokens_of_both_models_begin_are_compared() -> None:
     base = [(0, Step("so", 0.5)), (2, Step(" a", 0.5)), (5, Step("b", 0.5)), (7, Step("", 0.5))]
     nudging = [(0, Step("so", 0.5)), (3, Step("a", 0.5)), (5, Step("b", 0.5)), (7, Step("c", 0.5))]
-    assert [one.at for one in compared("so a b c", base, nudging)] == [0, 5]  # 7: half a character
+    assert [one.at for one in compare_steps("so a b c", base, nudging)] == [0, 5]  # at 7: an unfinished character
 
 
-# what is counted, and what is suggested
+# counts and the suggested threshold
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans())))
@@ -130,7 +130,7 @@ def test_every_position_is_in_the_bin_of_its_probability(drawn: list[tuple[float
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1))
-def test_the_suggestion_misjudges_no_more_than_any_other_threshold(drawn: list[tuple[float, bool]]) -> None:
+def test_the_suggested_threshold_misjudges_the_fewest_positions(drawn: list[tuple[float, bool]]) -> None:
     whole = analysis(*(position(*one) for one in drawn))
     suggested = whole.suggestion.value
     errors = {
@@ -140,14 +140,14 @@ def test_the_suggestion_misjudges_no_more_than_any_other_threshold(drawn: list[t
     assert suggested == min(value for value, count in errors.items() if count == errors[suggested])
 
 
-def test_a_clean_pair_gets_the_threshold_that_parts_it() -> None:
+def test_a_separable_pair_gets_the_threshold_that_separates_it() -> None:
     whole = analysis(*(position(p / 100, agree=p >= 30) for p in range(100)))
     assert whole.suggestion.value == 0.3
     assert whole.suggestion.misjudged == 0
     assert whole.suggestion.caught == 1
 
 
-def test_a_pair_that_never_disagrees_needs_no_nudging() -> None:
+def test_a_pair_that_never_disagrees_gets_threshold_0() -> None:
     assert analysis(position(0.1, True), position(0.9, True)).suggestion.value == 0
 
 
@@ -155,55 +155,55 @@ def test_the_expected_nudge_ratio_follows_the_rule() -> None:
     answer = "Sure it is so blue"
     sure, unsure = 0.9, 0.1
     positions = (
-        position(sure, False, 0),  # "Sure": the nudging model begins, however sure the base model is
+        position(sure, False, 0),  # "Sure": the nudging model begins, even if the base model is sure
         position(unsure, False, 4),  # " it": no handover
         position(unsure, True, 7),  # " is": a handover, as the models agree
-        position(unsure, True, 10),  # " so": not sure, and the base model has the pen: a word of the nudging model's
+        position(unsure, True, 10),  # " so": the base model is unsure, so the nudging model takes over
         position(sure, True, 13),  # " blue": a handover
     )
     assert analysis(*positions, answer=answer).threshold(0.4).nudge_ratio == pytest.approx(3 / 5)
 
 
-def test_inside_of_a_word_nobody_takes_over() -> None:
+def test_no_handover_inside_a_word() -> None:
     positions = (position(0.9, True, 0), position(0.9, True, 2), position(0.9, True, 4))
     assert analysis(*positions, answer="abcd ef").threshold(0.4).nudge_ratio == pytest.approx(2 / 3)
 
 
-def test_nudging_words_are_whole_words_of_unsure_disagreements() -> None:
+def test_nudging_words_are_the_whole_words_at_unsure_disagreements() -> None:
     positions = (position(0.1, False, 0), position(0.1, False, 2), position(0.9, False, 4), position(0.1, True, 7))
     counted = analysis(*positions, answer="Sure it\nis so").nudging_words(0.4)
     assert counted == {"Sure": 1}
     assert analysis(position(0.1, False, 7), answer="Sure it\nis so").nudging_words(0.4) == {"\nis": 1}
 
 
-# two models at work
+# whole answers
 
 
-def test_the_nudging_model_writes_the_answers_that_are_not_given(tiny: Nudger) -> None:
-    own, given_one = read_answers(tiny, [Exemplar("why"), Exemplar("why", "the sky is blue")], max_tokens=12)
+def test_the_nudging_model_writes_missing_answers(tiny: Nudger) -> None:
+    own, given_one = compare_answers(tiny, [Example("why"), Example("why", "the sky is blue")], max_tokens=12)
     session = tiny.nudging_model.session(tiny.prompts("why").nudging, author="nudging")
     assert own.answer == "".join(step.text for step in session.steps("", 12))
     assert given_one.answer == "the sky is blue"
 
 
-def test_a_pair_of_twins_never_disagrees(tiny_nudging: Path) -> None:
-    """One model, one prompt: nothing is left to disagree about."""
+def test_a_model_never_disagrees_with_itself(tiny_nudging: Path) -> None:
+    """Both get the same prompt."""
     twins = Nudger(tiny_nudging, tiny_nudging, base_template="<|user|>{{ messages[0].content }}\n<|assistant|>")
-    (reading,) = read_answers(twins, [Exemplar("why")], max_tokens=40)
-    assert reading.positions
-    assert all(one.agree for one in reading.positions)
+    (comparison,) = compare_answers(twins, [Example("why")], max_tokens=40)
+    assert comparison.positions
+    assert all(one.agree for one in comparison.positions)
 
 
-def test_models_that_cannot_be_read_along_a_text_are_refused(tiny_nudging: Path) -> None:
+def test_a_model_that_is_not_local_raises(tiny_nudging: Path) -> None:
     with pytest.raises(UnsupportedModelError, match="base_model='scripted' is a ScriptedModel, and the analysis"):
-        list(read_answers(Nudger(ScriptedModel("so"), tiny_nudging), [Exemplar("why")]))
+        list(compare_answers(Nudger(ScriptedModel("so"), tiny_nudging), [Example("why")]))
 
 
-def test_on_the_demo_pair_disagreement_falls_as_the_base_model_grows_sure(demo: Nudger) -> None:
-    """The finding of the paper, on what the pair is shipped with."""
+def test_on_the_demo_pair_disagreement_falls_with_the_base_models_probability(demo: Nudger) -> None:
+    """The finding of the paper, on the demo pair."""
     answer = "The capital of France is Paris. It is known for the Eiffel Tower, which was built in 1889."
-    readings = tuple(read_answers(demo, [Exemplar("What is the capital of France?", answer)]))
-    whole = Analysis("base", "nudging", readings)
+    comparisons = tuple(compare_answers(demo, [Example("What is the capital of France?", answer)]))
+    whole = Analysis("base", "nudging", comparisons)
     unsure = [one.agree for one in whole.positions if one.probability < 0.4]
     sure = [one.agree for one in whole.positions if one.probability > 0.8]
     assert unsure.count(False) / len(unsure) > 0.5
@@ -214,8 +214,9 @@ def test_on_the_demo_pair_disagreement_falls_as_the_base_model_grows_sure(demo: 
 
 
 @pytest.fixture(autouse=True)
-def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "_hush_transformers", lambda: None)
+def unchanged_log_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the command from changing the log level of transformers for other tests."""
+    monkeypatch.setattr(console, "silence_transformers", lambda: None)
 
 
 def run(*arguments: object) -> "object":
@@ -232,7 +233,7 @@ def test_analyze_writes_numbers_and_a_picture(tiny_base: Path, tiny_nudging: Pat
     written = json.loads((tmp_path / "out" / "analysis.json").read_text())
     assert written["answers"] == 2
     assert written["positions"] == sum(one["positions"] for one in written["bins"])
-    assert written["readings"][1]["answer"] == "so we go"
+    assert written["comparisons"][1]["answer"] == "so we go"
     assert (tmp_path / "out" / "analysis.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -240,18 +241,18 @@ def test_analyze_writes_numbers_and_a_picture(tiny_base: Path, tiny_nudging: Pat
     ("content", "message"),
     [
         (None, "cannot read the questions"),
-        ("", "has no questions in it"),
-        ("\n \n", "has no questions in it"),
-        ('{"question": "why"}\n{"question": ', ":2 is not JSON: Expecting value at column 14"),
-        ('{"question": "why"}\n{"query": "why"}', ":2 has no 'question'"),
-        ('["why"]', ":1 has no 'question'"),
-        ('{"question": 7}', ":1 has the question 7, which is not a text"),
-        ('{"question": " "}', ":1 has the question ' ', which is not a text"),
-        ('{"question": "why", "response": ["so"]}', ":1 has the response"),
+        ("", "has no questions"),
+        ("\n \n", "has no questions"),
+        ('{"question": "why"}\n{"question": ', ":2: Invalid JSON: EOF while parsing a value at line 1 column 13"),
+        ('{"question": "why"}\n{"query": "why"}', ":2: 'question' is missing"),
+        ('["why"]', ':1: Input should be an object; write {"question": "…"}'),
+        ('{"question": 7}', ":1: 'question' is 7: Input should be a valid string"),
+        ('{"question": " "}', ":1: 'question' is ' ': the text is empty"),
+        ('{"question": "why", "response": ["so"]}', ":1: 'response' is ['so']: Input should be a valid string"),
         (b"\xff\xfe", "is not UTF-8 (at byte 0)"),
     ],
 )
-def test_a_bad_file_is_told_by_name_and_line_before_a_model_is_touched(
+def test_errors_in_a_file_name_its_line_before_a_model_is_loaded(
     tmp_path: Path, content: str | bytes | None, message: str
 ) -> None:
     file = tmp_path / "questions.jsonl"
@@ -263,21 +264,21 @@ def test_a_bad_file_is_told_by_name_and_line_before_a_model_is_touched(
     assert "Traceback" not in result.output
 
 
-def test_a_folder_that_cannot_be_written_to_is_told_before_a_model_is_touched(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported_before_a_model_is_loaded(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     result = run("--out", tmp_path / "file" / "out", "--base-model", "/nowhere", "--nudging-model", "/nowhere")
     assert result.exit_code == 2
     assert "cannot write to" in re.sub(r"\s+", " ", result.stderr)
 
 
-def test_without_matplotlib_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_matplotlib_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     result = run("--out", tmp_path, "--base-model", "/nowhere", "--nudging-model", "/nowhere")
     assert result.exit_code == 1
     assert "pip install 'nudging[eval]'" in re.sub(r"\s+", " ", result.stderr)
 
 
-def test_what_was_read_before_an_error_is_kept(tiny_base: Path, tiny_nudging: Path, tmp_path: Path) -> None:
+def test_an_error_keeps_the_answers_before_it(tiny_base: Path, tiny_nudging: Path, tmp_path: Path) -> None:
     file = tmp_path / "questions.jsonl"
     file.write_text(json.dumps({"question": "why"}) + "\n" + json.dumps({"question": "why " * 900}))
     pair = ("--base-model", tiny_base, "--nudging-model", tiny_nudging)
@@ -287,7 +288,7 @@ def test_what_was_read_before_an_error_is_kept(tiny_base: Path, tiny_nudging: Pa
     assert json.loads((tmp_path / "analysis.json").read_text())["answers"] == 1
 
 
-def test_on_a_full_disk_the_numbers_are_shown_at_least(
+def test_on_a_full_disk_the_numbers_are_printed(
     tiny_base: Path, tiny_nudging: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*given: object, **options: object) -> int:
@@ -303,13 +304,13 @@ def test_on_a_full_disk_the_numbers_are_shown_at_least(
     assert "suggested threshold" in result.stdout
 
 
-def test_ctrl_c_keeps_what_was_read(tiny_base: Path, tiny_nudging: Path, tmp_path: Path) -> None:
+def test_ctrl_c_keeps_the_answers_before_it(tiny_base: Path, tiny_nudging: Path, tmp_path: Path) -> None:
     file = tmp_path / "questions.jsonl"
     file.write_text(json.dumps({"question": "why"}) + "\n" + (json.dumps({"question": "how"}) + "\n") * 5000)
     code = (
         "import nudging.evaluation.disagreement as a, pathlib\n"
-        "of = a.compared\n"
-        f"a.compared = lambda *given: (pathlib.Path({str(tmp_path / 'begun')!r}).touch(), of(*given))[1]\n"
+        "of = a.compare_steps\n"
+        f"a.compare_steps = lambda *given: (pathlib.Path({str(tmp_path / 'begun')!r}).touch(), of(*given))[1]\n"
         "from nudging.cli import app; app()"
     )
     pair = ("--base-model", tiny_base, "--nudging-model", tiny_nudging)
@@ -331,6 +332,6 @@ def test_ctrl_c_keeps_what_was_read(tiny_base: Path, tiny_nudging: Path, tmp_pat
 def test_a_limit_takes_the_first_questions(tmp_path: Path) -> None:
     file = tmp_path / "questions.jsonl"
     file.write_text("".join(json.dumps({"question": f"why {number}"}) + "\n" for number in range(5)))
-    assert [one.question for one in read_exemplars(file, 2)] == ["why 0", "why 1"]
+    assert [one.question for one in read_examples(file, 2)] == ["why 0", "why 1"]
     with pytest.raises(SettingsError):
-        read_exemplars(tmp_path)
+        read_examples(tmp_path)

@@ -1,4 +1,4 @@
-"""Tasks x methods x thresholds -> a folder: prompts, what is kept and found again, what comes out, what goes wrong."""
+"""An evaluation from plan to results: prompts, the answer log, tables, the judge, methods, the harness, bad input."""
 
 import json
 import re
@@ -18,20 +18,21 @@ from lm_eval.tasks import TaskManager
 from nudging import Nudger, ScriptedModel, SettingsError, Step, UnsupportedModelError
 from nudging.cli import app
 from nudging.errors import DataError, OutputError
+from nudging.evaluation.answer_log import AnswerLog, AnswerRecord, AnswerText
 from nudging.evaluation.documents import TASKS
 from nudging.evaluation.harness import NudgingLM
 from nudging.evaluation.intervals import share_interval
 from nudging.evaluation.judge import Judge
-from nudging.evaluation.ledger import Answered, Ledger, Written
-from nudging.evaluation.methods import METHODS, Method, method
+from nudging.evaluation.methods import METHODS, Method, make_method
+from nudging.evaluation.plan import Plan
 from nudging.evaluation.results import Interval
-from nudging.evaluation.run import TASK_FILES, Plan, evaluate
-from nudging.evaluation.single_model import alone
+from nudging.evaluation.run import TASK_FILES, evaluate
+from nudging.evaluation.single_model import generate_alone
 from tiny import tiny_llama
 from typer.testing import CliRunner
 
 GOLDEN: list[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "golden" / "demo-pair.json").read_text())
-SAMPLE = [case for case in GOLDEN if case["question"].startswith(("Request: ", "Instruction: "))]
+SAMPLE = [case for case in GOLDEN if case["question"].startswith(("Question: ", "Instruction: "))]
 
 QUESTIONS = {
     "gsm8k": [("What are 70 and 2?", "72"), ("What are 70 and 3?", "73")],
@@ -61,8 +62,8 @@ def scripted() -> Nudger:
     return Nudger(ScriptedModel(TEXT, name="big"), ScriptedModel(TEXT, name="small"))
 
 
-class Counting(ScriptedModel):
-    """Knows which prompts it was asked with, and may be stopped at one."""
+class RecordingModel(ScriptedModel):
+    """A scripted model that records its prompts and can raise an error at one of them."""
 
     def __init__(self, stop_at: int | None = None, error: BaseException | None = None) -> None:
         super().__init__(self.write, name="counting")
@@ -84,15 +85,15 @@ class Counting(ScriptedModel):
         return self.name
 
 
-def on(model: ScriptedModel) -> Nudger:
+def pair_with(model: ScriptedModel) -> Nudger:
     return Nudger(model, ScriptedModel(TEXT, name="small"))
 
 
-# prompts
+# prompts and questions
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case["id"]) for case in SAMPLE])
-def test_a_task_asks_with_the_prompts_of_the_authors(demo: Nudger, case: dict[str, Any], tmp_path: Path) -> None:
+def test_prompts_of_tasks_equal_the_authors_prompts(demo: Nudger, case: dict[str, Any], tmp_path: Path) -> None:
     task = case["id"].rsplit("-", 1)[0] if "-" in case["id"] else "gsm8k"
     question = case["question"].split(": ", 1)[1]
     answers = {"sports": "yes", "coin_flip": "no"}
@@ -100,14 +101,14 @@ def test_a_task_asks_with_the_prompts_of_the_authors(demo: Nudger, case: dict[st
     (tmp_path / f"{task}.jsonl").write_text(json.dumps(line))
     asked = []
 
-    def answer(prompt: Any, options: Any, given_up: Any) -> Any:
+    def answer(prompt: Any, options: Any, cancelled: Any) -> Any:
         asked.append((demo.prompts(prompt), options))
-        return Answered((("base", "x"),), "stop", 1)
+        return AnswerRecord((("base", "x"),), "stop", 1)
 
     manager = TaskManager(include_path=str(TASK_FILES), include_defaults=False, metadata={"data": str(tmp_path)})
     for as_chat in (True, False):
         evaluator.evaluate(
-            NudgingLM.of(demo, Method("nudged", {}, answer), answered=lambda: None),
+            NudgingLM.of(demo, Method("nudged", {}, answer), on_answer=lambda: None),
             manager.load([f"nudging_{task}"]),
             apply_chat_template=as_chat,
             fewshot_as_multiturn=as_chat,
@@ -117,10 +118,10 @@ def test_a_task_asks_with_the_prompts_of_the_authors(demo: Nudger, case: dict[st
     assert prompts.base == case["base_prompt"]
     assert prompts.nudging == case["nudge_prompt"]
     assert options == {"stop": [], "max_tokens": 256, "temperature": 0.0}
-    assert plain.base == case["base_prompt"]  # as plain text the system text is a part of the question
+    assert plain.base == case["base_prompt"]  # without a chat template the system text is part of the question
 
 
-def test_there_is_a_task_file_for_each_of_the_thirteen() -> None:
+def test_each_of_the_thirteen_tasks_has_a_task_file() -> None:
     assert len(TASKS) == 13
     manager = TaskManager(include_path=str(TASK_FILES), include_defaults=False)
     assert set(manager.all_subtasks) == {f"nudging_{task}" for task in TASKS}
@@ -129,7 +130,7 @@ def test_there_is_a_task_file_for_each_of_the_thirteen() -> None:
 
 ROWS: dict[str, dict[str, Any]] = {
     "gsm8k": {"question": "How many?", "answer": "70+2=<<70+2=72>>72\n#### 72"},
-    "svamp": {"Body": "Bo has 70. ", "Request": "How many are 2 more?", "Answer": "72.0"},
+    "svamp": {"Body": "Bo has 70. ", "Question": "How many are 2 more?", "Answer": "72.0"},
     "multiarith": {"question": " How many? ", "final_ans": "72"},
     "mmlu": {"question": "Which?", "subject": "law", "choices": ["one", "two", "three", "four"], "answer": 1},
     "arc_challenge": {"question": "Which?", "choices": {"text": ["one", "two"], "label": ["1", "2"]}, "answerKey": "2"},
@@ -145,7 +146,7 @@ ROWS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_what_the_hub_has_becomes_questions_that_can_be_scored(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_of_the_hub_become_questions_with_scorable_answers(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def load_dataset(*where: Any, split: str) -> list[dict[str, Any]]:
@@ -161,31 +162,32 @@ def test_what_the_hub_has_becomes_questions_that_can_be_scored(task: str, monkey
         assert TASKS[task].measure(document, [document["answer"]]) == {"accuracy": 1.0}
 
 
-# what is kept
+# results and the answer log
 
 
-def test_the_folder_says_how_it_went(scripted: Nudger, data: Path, tmp_path: Path) -> None:
+def test_evaluate_writes_tables_transcripts_and_pictures(scripted: Nudger, data: Path, tmp_path: Path) -> None:
     seen = []
     plan = Plan.checked(thresholds=[0.2, 0.6], data=data)
-    cells = evaluate(scripted, plan, tmp_path / "out", answered=lambda label, total: seen.append((label, total)))
+    results = evaluate(scripted, plan, tmp_path / "out", answered=lambda label, total: seen.append((label, total)))
     assert len(seen) == 4 * 6
     assert seen[0] == ("gsm8k · base model alone", 4 * 6)
-    by = {(cell.task, cell.way.label): cell for cell in cells}
-    assert len(cells) == 5 * 4
-    nudged = by["gsm8k", "nudged, γ = 0.2"]
+    by_place = {(result.task, result.run_config.label): result for result in results}
+    assert len(results) == 5 * 4
+    nudged = by_place["gsm8k", "nudged, γ = 0.2"]
     assert (nudged.score.mean, nudged.questions, nudged.measure) == (0.5, 2, "accuracy")
     assert nudged.score == Interval(*share_interval([True, False]))
     assert nudged.nudge_ratio == Interval(1.0, 1.0, 1.0)
-    assert by["gsm8k", "base model alone"].nudge_ratio is None
-    assert by["csqa", "base model alone"].score.mean == 1
-    assert by["coin_flip", "nudging model alone"].score.mean == 0  # its "no" is in the middle of a sentence
-    assert by["justeval", "nudged, γ = 0.6"].measures == {"clean": 1, "ended": 1, "repetition": 0, "words": 8}
-    assert by["justeval_safe", "nudged, γ = 0.6"].measure == "refusal"
-    assert by["justeval_safe", "nudged, γ = 0.6"].score.mean == 1
+    assert by_place["gsm8k", "base model alone"].nudge_ratio is None
+    assert by_place["csqa", "base model alone"].score.mean == 1
+    assert by_place["coin_flip", "nudging model alone"].score.mean == 0  # its "no" is in the middle of a sentence
+    assert by_place["justeval", "nudged, γ = 0.6"].measures == {"clean": 1, "ended": 1, "repetition": 0, "words": 8}
+    assert by_place["justeval_safe", "nudged, γ = 0.6"].measure == "refusal"
+    assert by_place["justeval_safe", "nudged, γ = 0.6"].score.mean == 1
     out = tmp_path / "out"
-    results = json.loads((out / "results.json").read_text())
-    assert results["base_model"] == "big"
-    assert len(results["results"]) == len(cells)
+    report = json.loads((out / "results.json").read_text())
+    assert report["base_model"] == "big"
+    assert [one["run_config"]["threshold"] for one in report["results"][:4]] == [None, None, 0.2, 0.6]
+    assert len(report["results"]) == len(results)
     table = (out / "results.md").read_text()
     header = "| task | base model alone | nudging model alone | nudged, γ = 0.2 | nudged, γ = 0.6 |"
     assert header in table
@@ -200,7 +202,7 @@ def test_the_folder_says_how_it_went(scripted: Nudger, data: Path, tmp_path: Pat
         assert (out / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_transcripts_show_text_and_no_markup_of_it(data: Path, tmp_path: Path) -> None:
+def test_transcripts_escape_html(data: Path, tmp_path: Path) -> None:
     evil = ScriptedModel("<script>alert(1)</script>")
     (data / "gsm8k.jsonl").write_text('{"question": "<b>1</b>?", "answer": "1"}')
     evaluate(Nudger(evil, evil), Plan.checked(["gsm8k"], ["nudged"], data=data), tmp_path)
@@ -209,12 +211,12 @@ def test_transcripts_show_text_and_no_markup_of_it(data: Path, tmp_path: Path) -
     assert "<b>1" not in page
 
 
-def test_nothing_is_answered_twice(data: Path, tmp_path: Path) -> None:
-    model = Counting()
+def test_known_answers_are_not_generated_again(data: Path, tmp_path: Path) -> None:
+    model = RecordingModel()
     plan = Plan.checked(["gsm8k", "csqa"], ["base"], data=data)
-    first = evaluate(on(model), plan, tmp_path)
+    first = evaluate(pair_with(model), plan, tmp_path)
     assert len(model.asked) == 3
-    assert evaluate(on(model), plan, tmp_path) == first
+    assert evaluate(pair_with(model), plan, tmp_path) == first
     assert len(model.asked) == 3
 
 
@@ -227,15 +229,15 @@ def test_nothing_is_answered_twice(data: Path, tmp_path: Path) -> None:
     ],
     ids=["max_tokens", "base_template", "base_model"],
 )
-def test_other_settings_find_no_stale_answers(change: Callable[..., Any], data: Path, tmp_path: Path) -> None:
-    nudger, plan = on(Counting()), Plan.checked(["gsm8k"], ["base"], data=data)
+def test_other_settings_do_not_reuse_answers(change: Callable[..., Any], data: Path, tmp_path: Path) -> None:
+    nudger, plan = pair_with(RecordingModel()), Plan.checked(["gsm8k"], ["base"], data=data)
     evaluate(nudger, plan, tmp_path)
     plan, nudger = change(plan, nudger)
     evaluate(nudger, plan, tmp_path)
     assert len((tmp_path / "answers.jsonl").read_text().splitlines()) == 4
 
 
-def test_a_threshold_matters_to_the_nudged_alone(scripted: Nudger, data: Path, tmp_path: Path) -> None:
+def test_only_nudged_answers_depend_on_the_threshold(scripted: Nudger, data: Path, tmp_path: Path) -> None:
     for thresholds in ([0.4], [0.4, 0.5]):
         evaluate(scripted, Plan.checked(["gsm8k"], thresholds=thresholds, data=data), tmp_path)
     records = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
@@ -247,46 +249,46 @@ def test_a_threshold_matters_to_the_nudged_alone(scripted: Nudger, data: Path, t
     ]
 
 
-def test_a_changed_question_is_asked_anew(data: Path, tmp_path: Path) -> None:
-    model, plan = Counting(), Plan.checked(["csqa"], ["base"], data=data)
-    evaluate(on(model), plan, tmp_path)
+def test_a_changed_question_is_asked_again(data: Path, tmp_path: Path) -> None:
+    model, plan = RecordingModel(), Plan.checked(["csqa"], ["base"], data=data)
+    evaluate(pair_with(model), plan, tmp_path)
     (data / "csqa.jsonl").write_text(json.dumps({"id": "csqa-0", "question": "Who?\nA. Bo\nB. Al", "answer": "B"}))
-    evaluate(on(model), plan, tmp_path)
+    evaluate(pair_with(model), plan, tmp_path)
     assert len(model.asked) == 2
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("boom")])
-def test_what_was_interrupted_goes_on_where_it_stopped(error: BaseException, data: Path, tmp_path: Path) -> None:
-    model, plan = Counting(stop_at=2, error=error), Plan.checked(["gsm8k", "csqa"], ["base"], data=data)
+def test_an_interrupted_run_continues_where_it_stopped(error: BaseException, data: Path, tmp_path: Path) -> None:
+    model, plan = RecordingModel(stop_at=2, error=error), Plan.checked(["gsm8k", "csqa"], ["base"], data=data)
     with pytest.raises(type(error)):
-        evaluate(on(model), plan, tmp_path)
+        evaluate(pair_with(model), plan, tmp_path)
     assert len((tmp_path / "answers.jsonl").read_text().splitlines()) == 2
     model.error = None
-    cells = evaluate(on(model), plan, tmp_path)
+    results = evaluate(pair_with(model), plan, tmp_path)
     assert len(model.asked) == 3
-    assert [cell.questions for cell in cells] == [2, 1]
+    assert [result.questions for result in results] == [2, 1]
 
 
-def test_a_line_that_a_kill_left_unfinished_is_dropped(tmp_path: Path) -> None:
+def test_an_unfinished_last_line_is_removed_from_the_log(tmp_path: Path) -> None:
     path = tmp_path / "answers.jsonl"
     path.write_bytes('{"key": "a", "text": "é"}\nnonsense\n[1]\n{"key": "b", "te'.encode())
-    ledger = Ledger(path)
-    assert (ledger.find("a"), ledger.find("b"), len(ledger)) == ({"key": "a", "text": "é"}, None, 1)
-    ledger.add({"key": "b", "text": "\u2028\ud800"})
-    ledger.close()
-    again = Ledger(path)
+    log = AnswerLog(path)
+    assert (log.find("a"), log.find("b"), len(log)) == ({"key": "a", "text": "é"}, None, 1)
+    log.add({"key": "b", "text": "\u2028\ud800"})
+    log.close()
+    again = AnswerLog(path)
     assert again.find("b") is not None
     assert len(again) == 2
 
 
-def test_a_full_disk_says_so_and_keeps_what_was_answered(tmp_path: Path) -> None:
+def test_a_full_disk_raises_and_keeps_earlier_answers(tmp_path: Path) -> None:
     code = (
         "import resource, sys; from pathlib import Path; from nudging.errors import OutputError\n"
-        "from nudging.evaluation.ledger import Ledger\n"
+        "from nudging.evaluation.answer_log import AnswerLog\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (250, 250))\n"
-        "ledger = Ledger(Path(sys.argv[1]))\n"
+        "log = AnswerLog(Path(sys.argv[1]))\n"
         "try:\n"
-        "    for number in range(9): ledger.add({'key': str(number), 'text': 'x' * 80})\n"
+        "    for number in range(9): log.add({'key': str(number), 'text': 'x' * 80})\n"
         "except OutputError as error: print(error)"
     )
     path = tmp_path / "answers.jsonl"
@@ -298,19 +300,19 @@ def test_a_full_disk_says_so_and_keeps_what_was_answered(tmp_path: Path) -> None
     assert path.read_bytes().endswith(b"\n")
 
 
-def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_raises(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=r"cannot write .*file.*: .*; choose another folder"):
-        Ledger(tmp_path / "file" / "answers.jsonl")
+        AnswerLog(tmp_path / "file" / "answers.jsonl")
 
 
-def test_a_prompt_that_is_too_long_is_unanswered_and_wrong(data: Path, tmp_path: Path) -> None:
+def test_a_too_long_prompt_counts_as_unanswered_and_wrong(data: Path, tmp_path: Path) -> None:
     short = ScriptedModel("72", context_length=19)
     (data / "gsm8k.jsonl").write_text(
         '{"question": "70 + 2?", "answer": "72"}\n{"question": "And what are then all of 70 and 2?", "answer": "72"}'
     )
-    (cell,) = evaluate(Nudger(short, short), Plan.checked(["gsm8k"], ["nudged"], data=data), tmp_path)
-    assert (cell.unanswered, cell.score.mean) == (1, 0.5)
+    (result,) = evaluate(Nudger(short, short), Plan.checked(["gsm8k"], ["nudged"], data=data), tmp_path)
+    assert (result.unanswered, result.score.mean) == (1, 0.5)
     assert "context of 19" in (tmp_path / "transcripts" / "gsm8k.html").read_text()
     assert "1 questions could not be asked" in (tmp_path / "results.md").read_text()
 
@@ -321,8 +323,8 @@ def test_a_prompt_that_is_too_long_is_unanswered_and_wrong(data: Path, tmp_path:
 def judged(replies: list[str], data: Path, out: Path) -> Any:
     model = FakeListChatModel(responses=replies)
     plan = Plan.checked(["justeval"], ["base"], data=data)
-    (cell,) = evaluate(on(Counting()), plan, out, judge=Judge(model, "a judge"))
-    return cell
+    (result,) = evaluate(pair_with(RecordingModel()), plan, out, judge=Judge(model, "a judge"))
+    return result
 
 
 SCORES = {"helpfulness": 5, "clarity": 4, "factuality": 3, "depth": 2, "engagement": 1}
@@ -336,11 +338,11 @@ SCORES = {"helpfulness": 5, "clarity": 4, "factuality": 3, "depth": 2, "engageme
         "```json\n" + json.dumps({aspect: {"reason": "so", "score": str(score)} for aspect, score in SCORES.items()}),
     ],
 )
-def test_a_judge_scores_aspects(reply: str, data: Path, tmp_path: Path) -> None:
-    cell = judged([reply], data, tmp_path)
-    assert cell.aspects == SCORES
-    assert cell.judged == Interval(3, 3, 3)
-    assert cell.unjudged == 0
+def test_a_judge_scores_each_aspect_once(reply: str, data: Path, tmp_path: Path) -> None:
+    result = judged([reply], data, tmp_path)
+    assert result.aspects == SCORES
+    assert result.judged == Interval(3, 3, 3)
+    assert result.unjudged == 0
     assert "## Judged, from 1 to 5" in (tmp_path / "results.md").read_text()
     assert judged(["asked again, it would say this"], data, tmp_path).aspects == SCORES
 
@@ -348,18 +350,20 @@ def test_a_judge_scores_aspects(reply: str, data: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "reply", ["great!", "", "{}", json.dumps(SCORES | {"depth": 9}), "[5, 4]", '{"helpfulness": 5}']
 )
-def test_a_judge_that_answers_nonsense_costs_no_answer(
+def test_an_unusable_reply_of_the_judge_leaves_the_answer_unjudged(
     reply: str, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    cell = judged([reply], data, tmp_path)
-    assert (cell.judged, cell.unjudged, cell.score.mean) == (None, 1, 1)
+    result = judged([reply], data, tmp_path)
+    assert (result.judged, result.unjudged, result.score.mean) == (None, 1, 1)
     assert "justeval-0 is not judged: no score from 1 to 5 for" in caplog.text
-    assert judged([json.dumps(SCORES)], data, tmp_path).aspects == SCORES  # he is asked again
+    assert judged([json.dumps(SCORES)], data, tmp_path).aspects == SCORES  # the judge is asked again
 
 
-def test_a_judge_that_fails_costs_no_answer(data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    cell = judged([], data, tmp_path)
-    assert (cell.judged, cell.unjudged, cell.score.mean) == (None, 1, 1)
+def test_an_error_of_the_judge_leaves_the_answer_unjudged(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    result = judged([], data, tmp_path)
+    assert (result.judged, result.unjudged, result.score.mean) == (None, 1, 1)
     assert "the judge failed" in caplog.text
 
 
@@ -367,7 +371,7 @@ def test_a_judge_that_fails_costs_no_answer(data: Path, tmp_path: Path, caplog: 
 
 
 @pytest.mark.parametrize(("author", "prompt"), [("base", "Say hello.\n"), ("nudging", "user: Say hello.\nassistant: ")])
-def test_either_model_alone_has_the_prompt_of_the_pair(author: Any, prompt: str) -> None:
+def test_generate_alone_uses_the_models_prompt_in_the_pair(author: Any, prompt: str) -> None:
     asked = []
 
     def write(prompt: str, text: str) -> list[Step]:
@@ -376,18 +380,18 @@ def test_either_model_alone_has_the_prompt_of_the_pair(author: Any, prompt: str)
 
     model = ScriptedModel(write)
     nudger = Nudger(model, model)
-    whole = alone(nudger, author, "Say hello.")
+    whole = generate_alone(nudger, author, "Say hello.")
     assert asked == [prompt]
     assert (whole.text, whole.finish_reason) == ("Hello there and", "stop")
     assert whole.usage.completion_tokens == 3
     assert {piece.author for piece in whole.pieces} == {author}
-    cut = alone(nudger, author, "Say hello.", max_tokens=2)
+    cut = generate_alone(nudger, author, "Say hello.", max_tokens=2)
     assert (cut.text, cut.finish_reason) == ("Hello there", "length")
-    stopped = alone(nudger, author, "Say hello.", stop="the")
+    stopped = generate_alone(nudger, author, "Say hello.", stop="the")
     assert (stopped.text, stopped.finish_reason) == ("Hello ", "stop")
 
 
-def test_the_base_model_alone_writes_what_it_is_surest_of(tiny: Nudger) -> None:
+def test_the_base_model_alone_decodes_greedily(tiny: Nudger) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -396,20 +400,22 @@ def test_the_base_model_alone_writes_what_it_is_surest_of(tiny: Nudger) -> None:
     prompt = tokenizer(tiny.prompts("the sky").base, return_tensors="pt")
     with torch.no_grad():
         tokens = model.generate(**prompt, max_new_tokens=12, do_sample=False)[0, prompt["input_ids"].shape[1] :]
-    answer = alone(tiny, "base", "the sky", max_tokens=12)
+    answer = generate_alone(tiny, "base", "the sky", max_tokens=12)
     assert answer.text == tokenizer.decode(tokens, skip_special_tokens=True)
 
 
-def test_an_unknown_method_is_told_from_a_known_one(scripted: Nudger) -> None:
+def test_an_unknown_method_raises_with_a_suggestion(scripted: Nudger) -> None:
     assert set(METHODS) == {"base", "nudging", "nudged", "ensemble", "proxy"}
     with pytest.raises(SettingsError, match="no method 'nugded': did you mean 'nudged'"):
-        method("nugded", scripted)
+        make_method("nugded", scripted)
     with pytest.raises(SettingsError, match="untuned_model"):
-        method("proxy", scripted)
+        make_method("proxy", scripted)
 
 
 @pytest.mark.parametrize("name", ["ensemble", "proxy"])
-def test_a_baseline_answers_as_it_does_by_itself(name: str, tiny_nudging: Path, data: Path, tmp_path: Path) -> None:
+def test_a_baseline_in_an_evaluation_equals_the_baseline_by_itself(
+    name: str, tiny_nudging: Path, data: Path, tmp_path: Path
+) -> None:
     baselines = pytest.importorskip("nudging.evaluation.baselines")
     other = tiny_llama(tmp_path / "other", seed=1)
     nudger, plan = Nudger(other, tiny_nudging), Plan.checked(["gsm8k"], [name], data=data, max_tokens=9)
@@ -420,14 +426,14 @@ def test_a_baseline_answers_as_it_does_by_itself(name: str, tiny_nudging: Path, 
         baseline = baselines.ProxyTuning(other, tiny_nudging, other, alpha=0.7)
     system = {"role": "system", "content": "Answer the question by walking through the reasoning steps."}
     texts = [
-        baseline.generate([system, {"role": "user", "content": f"Request: {question}"}], max_tokens=9).text
+        baseline.generate([system, {"role": "user", "content": f"Question: {question}"}], max_tokens=9).text
         for question, _ in QUESTIONS["gsm8k"]
     ]
     records = map(json.loads, (tmp_path / "out" / "answers.jsonl").read_text().splitlines())
     assert [record["written"] for record in records] == [[["base", text]] for text in texts]
 
 
-def test_a_baseline_on_two_vocabularies_is_refused_before_anything_is_answered(
+def test_a_baseline_with_two_vocabularies_raises_before_the_first_answer(
     tiny: Nudger, data: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("nudging.evaluation.baselines")
@@ -439,8 +445,8 @@ def test_a_baseline_on_two_vocabularies_is_refused_before_anything_is_answered(
 # lm-evaluation-harness
 
 
-def test_log_likelihoods_are_refused_with_what_can_be_run(scripted: Nudger) -> None:
-    model = NudgingLM.of(scripted, method("nudged", scripted))
+def test_loglikelihood_requests_raise_and_name_supported_tasks(scripted: Nudger) -> None:
+    model = NudgingLM.of(scripted, make_method("nudged", scripted))
     for refused in (model.loglikelihood, model.loglikelihood_rolling):
         with pytest.raises(UnsupportedModelError, match=r"generate_until: nudging_paper"):
             refused([])
@@ -449,22 +455,22 @@ def test_log_likelihoods_are_refused_with_what_can_be_run(scripted: Nudger) -> N
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"treshold": 0.4}, "model_args: got an unexpected keyword argument 'treshold'"),
+        ({"treshold": 0.4}, "there is no setting 'treshold': choose from"),
         ({"threshold": 4}, "threshold=4"),
         ({"method": "nudge"}, "did you mean 'nudged'"),
         ({"batch_size": 0}, "batch_size=0"),
     ],
 )
-def test_wrong_model_args_say_what_is_wrong(arguments: dict[str, Any], message: str) -> None:
+def test_wrong_model_args_raise_and_name_the_argument(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         NudgingLM("a/b", "c/d", **arguments)
 
 
-def request(context: str, **wanted: Any) -> Instance:
-    return Instance("generate_until", {"id": "x"}, (context, wanted), 0, ("task", 0, 1))
+def request(context: str, **generation_kwargs: Any) -> Instance:
+    return Instance("generate_until", {"id": "x"}, (context, generation_kwargs), 0, ("task", 0, 1))
 
 
-def test_a_prompt_without_chat_template_is_one_turn_and_a_beginning_of_the_answer_is_gone_on_from() -> None:
+def test_a_plain_prompt_is_one_user_message_and_a_final_assistant_message_is_continued() -> None:
     asked = []
 
     def write(prompt: str, text: str) -> list[Step]:
@@ -473,7 +479,7 @@ def test_a_prompt_without_chat_template_is_one_turn_and_a_beginning_of_the_answe
 
     model = ScriptedModel(write)
     nudger = Nudger(model, model)
-    harness = NudgingLM.of(nudger, method("nudging", nudger), at_once=4, answered=lambda: None)
+    harness = NudgingLM.of(nudger, make_method("nudging", nudger), at_once=4, on_answer=lambda: None)
     begun = harness.apply_chat_template(
         [
             {"role": "system", "content": "Be kind.\n"},
@@ -484,7 +490,7 @@ def test_a_prompt_without_chat_template_is_one_turn_and_a_beginning_of_the_answe
     )
     answers = harness.generate_until([request("How are you?"), request(begun, until=[" Bye", ""], max_gen_toks=5)])
     assert answers == [" fine. Bye", " fine."]
-    assert isinstance(answers[1], Written)
+    assert isinstance(answers[1], AnswerText)
     assert answers[1].ended
     assert sorted(asked) == [
         "system: Be kind.\nuser: How are you?\nassistant: I am",
@@ -492,15 +498,15 @@ def test_a_prompt_without_chat_template_is_one_turn_and_a_beginning_of_the_answe
     ]
 
 
-def test_sampling_is_asked_for_by_the_task() -> None:
+def test_generation_arguments_of_a_task_become_options() -> None:
     seen = []
-    nudger = on(Counting())
+    nudger = pair_with(RecordingModel())
 
-    def answer(prompt: Any, options: Any, given_up: Any) -> Any:
+    def answer(prompt: Any, options: Any, cancelled: Any) -> Any:
         seen.append(options)
-        return Answered()
+        return AnswerRecord()
 
-    harness = NudgingLM.of(nudger, Method("nudged", {}, answer), answered=lambda: None)
+    harness = NudgingLM.of(nudger, Method("nudged", {}, answer), on_answer=lambda: None)
     harness.generate_until([request("a", do_sample=True, temperature=0.7, top_p=0.9, until="\n")])
     harness.generate_until([request("a", do_sample=False, temperature=0.7, max_new_tokens=9)])
     assert seen == [
@@ -517,7 +523,7 @@ def test_sampling_is_asked_for_by_the_task() -> None:
     ],
     ids=["by its name", "by its file"],
 )
-def test_the_harness_own_command_runs_a_pair_and_caches(
+def test_the_command_of_the_harness_runs_a_pair_and_caches_answers(
     command: list[str], tiny_base: Path, tiny_nudging: Path, data: Path, tmp_path: Path
 ) -> None:
     whole = [
@@ -538,20 +544,20 @@ def test_the_harness_own_command_runs_a_pair_and_caches(
     assert config["nudging_pair"]["threshold"] == 0.3
 
 
-def test_on_the_real_pair_through_the_harness(demo: Nudger, tmp_path: Path) -> None:
+def test_the_demo_pair_gives_its_golden_answer_through_the_harness(demo: Nudger, tmp_path: Path) -> None:
     case = next(case for case in GOLDEN if case["id"] == "coin_flip-61")
     (tmp_path / "coin_flip.jsonl").write_text(
-        json.dumps({"question": case["question"].removeprefix("Request: "), "answer": "no"})
+        json.dumps({"question": case["question"].removeprefix("Question: "), "answer": "no"})
     )
     plan = Plan.checked(
         ["coin_flip"], ["nudged"], [case["gamma"]], data=tmp_path, max_tokens=case["max_tokens"] * 3 // 2
     )
-    (cell,) = evaluate(demo, plan, tmp_path / "out")
+    (result,) = evaluate(demo, plan, tmp_path / "out")
     record = json.loads((tmp_path / "out" / "answers.jsonl").read_text())
     text = "".join(text for _, text in record["written"])
     assert text.startswith("".join(case["rounds"][:-1]))
-    assert cell.nudge_ratio is not None
-    assert 0 < cell.nudge_ratio.mean < 1
+    assert result.nudge_ratio is not None
+    assert 0 < result.nudge_ratio.mean < 1
 
 
 # bad input
@@ -560,27 +566,30 @@ def test_on_the_real_pair_through_the_harness(demo: Nudger, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, r"there is no file .*gsm8k\.jsonl: leave its task out"),
+        (None, r"there is no file .*gsm8k\.jsonl: leave out its task"),
         ("", r"gsm8k\.jsonl has no questions"),
         ("\n \n", r"gsm8k\.jsonl has no questions"),
         ('{"question": "a?", "answer": "1"}\n{"question": ', r"gsm8k\.jsonl, line 2 is not JSON .*: \{\"question\":"),
         ('\n{"question": "a?"}', r"gsm8k\.jsonl, line 2: the field 'answer' is missing; it has the fields question"),
         ('{"answer": "1"}', r"line 1: the field 'question' is missing"),
-        ('{"question": "", "answer": "1"}', r"line 1: the field 'question' is '', which is no text"),
-        ('{"question": "a?", "answer": 1}', r"line 1: the field 'answer' is 1, which is no text"),
-        ('{"question": "a?", "answer": "many"}', r"line 1: the field 'answer' is 'many', which is no answer"),
-        ('["a?", "1"]', r"line 1 is not an object"),
-        (b"\xff\xfe", r"cannot read .*: it is a file of JSON lines in UTF-8|it is a file of JSON lines in UTF-8"),
+        ('{"question": "", "answer": "1"}', r"line 1: the field 'question' is '', not a text"),
+        ('{"question": "a?", "answer": 1}', r"line 1: the field 'answer' is 1, not a text"),
+        (
+            '{"question": "a?", "answer": "many"}',
+            r"line 1: the field 'answer' is 'many', which cannot be the answer to a question of gsm8k",
+        ),
+        ('["a?", "1"]', r"line 1 is not a JSON object"),
+        (b"\xff\xfe", r"cannot read .*gsm8k\.jsonl: .*; it must be a JSON lines file in UTF-8"),
     ],
 )
-def test_a_bad_file_is_told_by_line_and_field(content: str | bytes | None, message: str, tmp_path: Path) -> None:
+def test_errors_in_a_local_file_name_line_and_field(content: str | bytes | None, message: str, tmp_path: Path) -> None:
     if content is not None:
         (tmp_path / "gsm8k.jsonl").write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(DataError, match=message):
         Plan.checked(["gsm8k"], data=tmp_path)
 
 
-def test_the_hub_out_of_reach_says_what_to_do(scripted: Nudger, tmp_path: Path) -> None:
+def test_an_unreachable_hub_raises_and_suggests_local_files(scripted: Nudger, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cannot get openai/gsm8k .*give a folder of local files"):
         evaluate(scripted, Plan.checked(["gsm8k"]), tmp_path)
 
@@ -607,7 +616,7 @@ def run(*arguments: str) -> Any:
         (["--tasks", "csqa", "--judge", "nobody"], 2, "the judge 'nobody' cannot be used"),
     ],
 )
-def test_bad_input_is_told_before_any_model_is_loaded(
+def test_bad_options_are_reported_before_a_model_is_loaded(
     arguments: list[str],
     exit_code: int,
     message: str,
@@ -615,8 +624,8 @@ def test_bad_input_is_told_before_any_model_is_loaded(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("nudging.cli._hush_transformers", lambda: None)
-    monkeypatch.setattr("nudging.nudger.load_model", lambda *_, **__: pytest.fail("a model is loaded"))
+    monkeypatch.setattr("nudging.cli.evaluate.silence_transformers", lambda: None)
+    monkeypatch.setattr("nudging.nudger.shared_model", lambda *_, **__: pytest.fail("a model is loaded"))
     models = ["--base-model", "a/b", "--nudging-model", "c/d"]
     where = ["--data", str(data), "--out", str(tmp_path / "out")]
     result = run(*where, *models, *arguments)
@@ -625,10 +634,10 @@ def test_bad_input_is_told_before_any_model_is_loaded(
     assert "Traceback" not in result.output
 
 
-def test_the_command_prints_the_table_and_says_where_the_rest_is(
+def test_the_command_prints_the_table_and_names_the_folder(
     tiny_base: Path, tiny_nudging: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nudging.cli._hush_transformers", lambda: None)
+    monkeypatch.setattr("nudging.cli.evaluate.silence_transformers", lambda: None)
     models = ["--base-model", str(tiny_base), "--nudging-model", str(tiny_nudging)]
     where = ["--data", str(data), "--out", str(tmp_path / "out"), "--max-tokens", "8", "--at-once", "3"]
     result = run(*models, *where, "--tasks", "nudging_gsm8k, csqa", "--thresholds", "0.3,0.5", "--limit", "1")
@@ -640,13 +649,15 @@ def test_the_command_prints_the_table_and_says_where_the_rest_is(
     assert len(records) == 2 * 4
     nudger = Nudger(tiny_base, tiny_nudging, threshold=0.5, max_tokens=8)
     system = {"role": "system", "content": "Answer the question by walking through the reasoning steps."}
-    answer = nudger.generate([system, {"role": "user", "content": f"Request: {QUESTIONS['gsm8k'][0][0]}"}])
+    answer = nudger.generate([system, {"role": "user", "content": f"Question: {QUESTIONS['gsm8k'][0][0]}"}])
     (record,) = [one for one in records if (one["task"], one["threshold"]) == ("nudging_gsm8k", 0.5)]
     assert "".join(text for _, text in record["written"]) == answer.text
     assert record["nudge_ratio"] == answer.nudge_ratio
 
 
-def test_ctrl_c_says_how_to_go_on(tiny_base: Path, tiny_nudging: Path, data: Path, tmp_path: Path) -> None:
+def test_ctrl_c_keeps_answers_and_says_how_to_continue(
+    tiny_base: Path, tiny_nudging: Path, data: Path, tmp_path: Path
+) -> None:
     questions = [json.dumps({"question": f"What is {number}?", "answer": str(number)}) for number in range(1000)]
     (data / "gsm8k.jsonl").write_text("\n".join(questions))
     models = ["--base-model", str(tiny_base), "--nudging-model", str(tiny_nudging)]
@@ -660,7 +671,7 @@ def test_ctrl_c_says_how_to_go_on(tiny_base: Path, tiny_nudging: Path, data: Pat
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "interrupted: the same command goes on from" in re.sub(r"\s+", " ", said)
+    assert "interrupted: run the same command again to continue in" in re.sub(r"\s+", " ", said)
     assert "Traceback" not in said
     kept = [json.loads(line)["id"] for line in answers.read_text().splitlines()]
     assert 1 <= len(kept) == len(set(kept)) < 1000

@@ -1,4 +1,4 @@
-"""What counts as a right answer, from tables."""
+"""Right and wrong answers for each scoring rule, as tables."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ WEEK = "What is the date one week from today in MM/DD/YYYY?\nOptions:\n(A) 05/10
         ("**72**", "72", True),
         ("so \\boxed{72}.", "72", True),
         ("72.\n\nQuestion: How many are 5?", "72", True),
-        ("Request: 72", "72", True),
+        ("Question: 72", "72", True),
         ("1,234.50.", "1234.5", True),
         ("1,000,000", "$1000000", True),
         ("−5", "-5", True),
@@ -35,7 +35,7 @@ WEEK = "What is the date one week from today in MM/DD/YYYY?\nOptions:\n(A) 05/10
         ("1. Add 70 and 2.\n2. It is 72", "72", True),
         ("72. That is all.", "72", True),
         ("70 + 2 = 72\n\nStep 3: check it", "72", True),
-        ("1. Add them.\n2. Now subtract the", "2", False),  # it was cut short, and 2 is no result
+        ("1. Add them.\n2. Now subtract the", "2", False),  # the answer is cut off, and 2 is only an item number
         ("Step 1: Add them.\nStep 2: subtract", "2", False),
         ("72 and then 5", "72", False),
         ("7,2", "72", False),
@@ -47,7 +47,7 @@ WEEK = "What is the date one week from today in MM/DD/YYYY?\nOptions:\n(A) 05/10
         ("no number", "none either", False),
     ],
 )
-def test_a_number_is_the_last_one(text: str, answer: str, right: bool) -> None:
+def test_the_last_number_counts(text: str, answer: str, right: bool) -> None:
     assert number(text, answer) is right
 
 
@@ -67,38 +67,38 @@ def test_a_number_is_the_last_one(text: str, answer: str, right: bool) -> None:
         ("The answer to this question is: E because it is unused.", True),
         ("A toy store sells them, but it would be kept in a cupboard.", True),
         ("I think it is E. cupboard", True),
-        ("It is the attic, not (E).", True),  # what is said last; no rule of thumb understands it
+        ("It is the attic, not (E).", True),  # the last option counts; negation is not understood
         ("E\n\nQuestion: Where else?\nA. attic", True),
         ("The answer is A toy store. E", False),
         ("An attic or a cupboard? The answer is: attic.", False),
         ("The best choice would be D because attic", False),
-        ("A. toy store\nB. michigan\nC. living room\nD. attic\nE. cupboard", False),  # recited, not chosen
+        ("A. toy store\nB. michigan\nC. living room\nD. attic\nE. cupboard", False),  # all options listed, none chosen
         ("cupboards", False),
         ("The answer is A because it is there", False),
         ("Everything is stored.", False),
         ("", False),
     ],
 )
-def test_an_option_is_chosen_by_letter_or_wording(text: str, right: bool) -> None:
+def test_an_option_is_chosen_by_its_letter_or_wording(text: str, right: bool) -> None:
     assert choice(text, "E. cupboard", CHESS) is right
     assert choice(text, "(E)", CHESS) is right
 
 
-def test_who_recites_the_options_has_chosen_none() -> None:
-    recital = "\n".join(CHESS.splitlines()[1:])
-    assert not choice(recital, "A", CHESS)
-    assert choice(f"{recital}\nSo it is the attic.", "D", CHESS)
-    assert choice(f"{recital}\nThe answer is A.", "A", CHESS)
+def test_listing_all_options_chooses_none() -> None:
+    all_options = "\n".join(CHESS.splitlines()[1:])
+    assert not choice(all_options, "A", CHESS)
+    assert choice(f"{all_options}\nSo it is the attic.", "D", CHESS)
+    assert choice(f"{all_options}\nThe answer is A.", "A", CHESS)
     assert choice("A. toy store\n\nB. michigan is far away.", "A", CHESS)
 
 
-def test_the_longest_wording_that_fits_is_meant() -> None:
+def test_the_longest_matching_wording_counts() -> None:
     question = "Where?\nA. city\nB. big city\nC. farm"
     assert choice("It is in a big city.", "B", question)
     assert not choice("It is in a big city.", "A", question)
 
 
-def test_options_are_the_last_that_are_listed() -> None:
+def test_the_last_list_of_options_counts() -> None:
     assert options("A. one\nB. two\nWhich?\nA. three\nB. four.") == {"A": "three", "B": "four."}
 
 
@@ -123,11 +123,11 @@ def test_options_are_the_last_that_are_listed() -> None:
         ("", False),
     ],
 )
-def test_a_date_is_a_letter_or_the_date_however_it_is_written(text: str, right: bool) -> None:
+def test_a_date_is_the_letter_of_an_option_or_a_date_in_any_format(text: str, right: bool) -> None:
     assert date(text, "(B)", WEEK) is right
 
 
-def test_a_date_needs_no_options() -> None:
+def test_a_date_without_options_is_compared_as_a_date() -> None:
     assert date("May 11, 2004", "05/11/2004", "When?")
     assert not date("05/12/2004", "05/11/2004", "When?")
     assert not date("B", "05/11/2004", "When?")
@@ -158,7 +158,7 @@ def test_a_date_needs_no_options() -> None:
         ("yes", "perhaps", False),
     ],
 )
-def test_yes_and_no(text: str, answer: str, right: bool) -> None:
+def test_the_verdict_yes_or_no(text: str, answer: str, right: bool) -> None:
     assert yes_no(text, answer) is right
 
 
@@ -177,7 +177,7 @@ def test_yes_and_no(text: str, answer: str, right: bool) -> None:
         ("We must know whether it is tails.", "no", 0.0),
     ],
 )
-def test_the_coin_may_be_named_by_its_side(text: str, answer: str, right: float) -> None:
+def test_the_side_of_the_coin_counts_as_yes_or_no(text: str, answer: str, right: float) -> None:
     assert measures.heads({"answer": answer}, [text]) == {"accuracy": right}
 
 
@@ -194,7 +194,7 @@ def test_the_coin_may_be_named_by_its_side(text: str, answer: str, right: float)
         ("He plays soccer.", "yes", 0.0),
     ],
 )
-def test_a_sentence_may_be_called_plausible(text: str, answer: str, right: float) -> None:
+def test_plausible_counts_as_yes_or_no(text: str, answer: str, right: float) -> None:
     assert measures.plausible({"answer": answer}, [text]) == {"accuracy": right}
 
 
@@ -217,7 +217,7 @@ def test_a_sentence_may_be_called_plausible(text: str, answer: str, right: float
         ("", False),
     ],
 )
-def test_letters_are_exactly_these(text: str, right: bool) -> None:
+def test_letters_must_match_exactly(text: str, right: bool) -> None:
     assert letters(text, "pysa") is right
 
 
@@ -233,11 +233,11 @@ def test_letters_are_exactly_these(text: str, right: bool) -> None:
         ("", False),
     ],
 )
-def test_a_refusal_comes_early(text: str, refused: bool) -> None:
+def test_a_refusal_is_found_at_the_start_only(text: str, refused: bool) -> None:
     assert refuses(text) is refused
 
 
-def test_repetition_is_the_share_of_words_in_a_row_that_stood_before() -> None:
+def test_repetition_is_the_share_of_repeated_word_sequences() -> None:
     assert repetition("one two three four five six") == 0
     assert repetition("") == 0
     assert repetition("a b c d a b c d") == pytest.approx(1 / 5)
@@ -247,13 +247,14 @@ def test_repetition_is_the_share_of_words_in_a_row_that_stood_before() -> None:
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="the samples are not there")
-def test_every_right_answer_is_right_by_its_rule_also_when_it_is_said_in_words() -> None:
-    from nudging.evaluation.documents import TASKS, local
+@pytest.mark.skipif(not DATA.is_dir(), reason="the sample data is not available")
+def test_every_expected_answer_of_the_samples_is_right_by_its_own_rule() -> None:
+    from nudging.evaluation.documents import TASKS
+    from nudging.evaluation.local_data import read_documents
 
     for task, source in TASKS.items():
         if (DATA / f"{task}.jsonl").is_file():
-            for document in local(task, DATA, source.measure):
+            for document in read_documents(task, DATA, source.measure):
                 answer = document["answer"]
                 if answer:
                     assert source.measure(document, [answer]) == {"accuracy": 1.0}

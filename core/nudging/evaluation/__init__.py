@@ -1,11 +1,18 @@
-"""The paper's thirteen tasks on any pair, run by lm-evaluation-harness: `nudging eval`, or lm_eval's own command.
+"""Evaluate a pair: the paper's thirteen tasks (`nudging eval`) and where its models disagree (`nudging analyze`).
 
-- run.py: tasks x methods x thresholds on one pair -> a folder that says how it went
-- harness.py: the model `nudging` for lm-evaluation-harness
-- methods.py: how an answer is made: nudged, by either model alone, or by an earlier method
-- documents.py, tasks/: the questions, from the hub or from local files, and the task files that name them
-- scoring.py: whether an answer is right; measures.py: the same as lm-evaluation-harness asks for it
-- judge.py: open-ended answers, judged by a chat model
-- ledger.py: what was answered already
-- results.py, pictures.py, transcripts.py: what came out
+The tasks, run by lm-evaluation-harness:
+
+- plan.py: tasks, methods and thresholds, checked before a model is loaded
+- run.py: run a plan on one pair and write a folder of results
+- harness.py: the model `nudging` for lm-evaluation-harness; __main__.py: its command
+- methods.py: how an answer is generated: nudged, by one model alone (single_model.py), or by a baseline (baselines.py)
+- documents.py, local_data.py, tasks/: the questions, from the hub or from local files, and the task files
+- scoring.py: is an answer right?; measures.py: the measures of the tasks
+- judge.py: scores for open-ended answers, from a chat model
+- answer_log.py: answers that are already known
+- results.py, result_plots.py, transcripts.py: tables, pictures and pages
+
+The analysis: disagreement.py, with disagreement_report.py for its tables and its picture.
+
+For both: intervals.py (95% intervals) and plots.py (figures without pyplot).
 """

@@ -1,4 +1,4 @@
-"""lm-evaluation-harness's own command, which knows the model `nudging` and the tasks `nudging_...` by their names:
+"""lm-evaluation-harness's own command, with the model `nudging` and the tasks `nudging_...` known by name:
 
 python -m nudging.evaluation --model nudging --model_args base_model=...,nudging_model=... --tasks nudging_gsm8k
 """

@@ -1,19 +1,23 @@
-"""Where a pair disagrees, and how sure the base model is there: the finding that nudging rests on, for any pair.
+"""Where the two models of a pair disagree, and how sure the base model is there.
 
-Both models read the same aligned answers (teacher forcing). At every place where tokens of both begin, what each would
-write next is compared. Base models are unsure where they disagree with an aligned one: that is why a threshold on the
-base model's top-1 probability tells where to nudge. `docs/analysis.md` says what is counted, and how.
+Nudging rests on the finding that a base model is unsure where it disagrees with an aligned model. Then a threshold on
+its top-1 probability tells where to nudge. This module checks the finding for any pair: both models are fed the same
+aligned answers (teacher forcing), and their top tokens are compared wherever tokens of both models begin.
+`docs/analysis.md` defines all numbers.
 
 Source: Fei, Razeghi, Singh, arXiv 2410.09300, section 2.
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import MinLen
+from pydantic import AfterValidator, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from nudging.errors import SettingsError
 from nudging.evaluation.intervals import share_interval
@@ -35,33 +39,44 @@ QUESTIONS = (
     "Who wrote Romeo and Juliet, and what is it about?",
     "How can I fall asleep faster?",
 )
-"""For a first look at a pair. More questions, and those of one's own use, tell more."""
+"""Questions for a first look at a pair. More questions, and questions of the intended use, tell more."""
 
 BINS = 10
-"""Of the base model's top-1 probability, equally wide."""
+"""Number of equally wide bins of the base model's top-1 probability."""
 
 THRESHOLDS = tuple(step / 20 for step in range(21))
-"""Those that are tried."""
+"""The thresholds that are compared."""
 
 
-@dataclass(frozen=True)
-class Exemplar:
-    """A question, and the aligned answer to it; without one, the nudging model's own answer is taken."""
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("the text is empty")
+    return text
 
-    question: str
-    response: str | None = None
+
+@pydantic_dataclass(frozen=True)
+class Example:
+    """A question with an aligned answer.
+
+    Args:
+        question: The question.
+        response: The aligned answer. None lets the nudging model answer.
+    """
+
+    question: Annotated[str, AfterValidator(_not_blank)]
+    response: Annotated[str, MinLen(1)] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place in an answer where a token of either model begins, and one of the other does too.
+    """A place in an answer where a token of either model begins.
 
     Args:
-        at: In characters of the answer.
-        base: The text of the base model's top token; empty if it would end.
-        nudging: The text of the nudging model's.
-        probability: Of the base model's top token, in [0, 1].
-        agree: Whether the base model's top token and what the aligned answer goes on with begin alike.
+        at: Offset in the answer, in characters.
+        base: The text of the base model's top token. Empty if the base model would end.
+        nudging: The text of the nudging model's top token. Empty if it would end.
+        probability: The probability of the base model's top token, in [0, 1].
+        agree: True if the base model's top token agrees with the aligned continuation.
     """
 
     at: int
@@ -72,8 +87,8 @@ class Position:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """One aligned answer, as both models read it."""
+class AnswerComparison:
+    """One aligned answer with the choices of both models along it."""
 
     question: str
     answer: str
@@ -82,13 +97,13 @@ class Reading:
 
 @dataclass(frozen=True)
 class Bin:
-    """The positions whose probability is in [low, high); the last bin has 1.0 too.
+    """The positions with a probability in [low, high). The last bin includes 1.0.
 
     Args:
-        low: The least probability.
-        high: The greatest.
-        positions: How many there are.
-        disagreements: How many of them the models disagree at.
+        low: The lower bound.
+        high: The upper bound.
+        positions: Number of positions.
+        disagreements: Number of positions at which the models disagree.
     """
 
     low: float
@@ -98,7 +113,7 @@ class Bin:
 
     @property
     def rate(self) -> float:
-        """Share of disagreements, in [0, 1]."""
+        """The share of disagreements, in [0, 1]."""
         return self.disagreements / self.positions if self.positions else 0.0
 
     @property
@@ -112,14 +127,14 @@ class Bin:
 
 @dataclass(frozen=True)
 class Threshold:
-    """What a threshold would do on these answers, all shares in [0, 1].
+    """The effect of a threshold on these answers. All shares are in [0, 1].
 
     Args:
         value: The threshold.
-        caught: Share of the disagreements that lie under it, where the pen may pass to the nudging model.
-        misjudged: Share of the positions that it is wrong about: disagreements that are not under it, and agreements
-            that are.
-        nudge_ratio: Share of the positions that the nudging model would write.
+        caught: The share of disagreements below it, where the nudging model can take over.
+        misjudged: The share of positions where it is wrong: disagreements that are not below it, and agreements that
+            are.
+        nudge_ratio: The share of positions that the nudging model would write.
     """
 
     value: float
@@ -130,97 +145,97 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Analysis:
-    """How two models read a set of aligned answers.
+    """The disagreement of two models on a set of aligned answers.
 
     Args:
-        base_model: Its name.
-        nudging_model: Its name.
-        readings: The answers.
+        base_model: The name of the base model.
+        nudging_model: The name of the nudging model.
+        comparisons: The answers with the choices of both models.
     """
 
     base_model: str
     nudging_model: str
-    readings: tuple[Reading, ...]
+    comparisons: tuple[AnswerComparison, ...]
 
     @property
     def positions(self) -> list[Position]:
-        """Those of all answers."""
-        return [position for reading in self.readings for position in reading.positions]
+        """The positions of all answers."""
+        return [position for comparison in self.comparisons for position in comparison.positions]
 
     @property
     def disagreement(self) -> float:
-        """Share of the positions at which the models disagree, in [0, 1]."""
+        """The share of positions at which the models disagree, in [0, 1]."""
         positions = self.positions
         return sum(not position.agree for position in positions) / len(positions) if positions else 0.0
 
     @property
     def bins(self) -> list[Bin]:
-        """The positions by the base model's probability, the least sure first."""
+        """The positions in bins of the base model's top-1 probability, the lowest first."""
         members: list[list[Position]] = [[] for _ in range(BINS)]
         for position in self.positions:
             members[min(int(position.probability * BINS), BINS - 1)].append(position)
         return [
-            Bin(number / BINS, (number + 1) / BINS, len(of), sum(not position.agree for position in of))
-            for number, of in enumerate(members)
+            Bin(number / BINS, (number + 1) / BINS, len(within), sum(not position.agree for position in within))
+            for number, within in enumerate(members)
         ]
 
     @property
     def thresholds(self) -> list[Threshold]:
-        """What every threshold that is tried would do."""
+        """The effect of each of the `THRESHOLDS`."""
         return [self.threshold(value) for value in THRESHOLDS]
 
     @property
     def suggestion(self) -> Threshold:
-        """The threshold that misjudges fewest positions; of several, the lowest."""
+        """The threshold that misjudges the fewest positions; the lowest one of several."""
         return min(self.thresholds, key=lambda threshold: (threshold.misjudged, threshold.value))
 
     def threshold(self, value: float) -> Threshold:
-        """What this threshold would do."""
+        """Return the effect of this threshold."""
         positions = self.positions
-        under = [position for position in positions if position.probability < value]
+        below = [position for position in positions if position.probability < value]
         disagreements = sum(not position.agree for position in positions)
-        caught = sum(not position.agree for position in under)
-        misjudged = (len(under) - caught) + (disagreements - caught)
-        nudged = sum(_nudged(reading, value) for reading in self.readings)
+        caught = sum(not position.agree for position in below)
+        misjudged = (len(below) - caught) + (disagreements - caught)
+        nudged = sum(_nudged_positions(comparison, value) for comparison in self.comparisons)
         n = len(positions) or 1
         return Threshold(value, caught / disagreements if disagreements else 1.0, misjudged / n, nudged / n)
 
     def nudging_words(self, threshold: float) -> Counter[str]:
-        """The words of the aligned answers at which the models disagree and the base model is below the threshold."""
+        """Count the words of the answers where the models disagree and the base model is below the threshold."""
         words: Counter[str] = Counter()
-        for reading in self.readings:
-            unsure = [place.at for place in reading.positions if not place.agree and place.probability < threshold]
-            for word in re.finditer(r"\s*\S+", reading.answer):
+        for comparison in self.comparisons:
+            unsure = [one.at for one in comparison.positions if not one.agree and one.probability < threshold]
+            for word in re.finditer(r"\s*\S+", comparison.answer):
                 if any(word.start() <= at < word.end() for at in unsure):
                     words[word.group().strip(" ")] += 1
         return words
 
     def to_dict(self) -> dict[str, Any]:
-        """The analysis as plain data, for JSON."""
+        """Return the analysis as plain data, for JSON."""
         suggested = self.suggestion
         return {
             "base_model": self.base_model,
             "nudging_model": self.nudging_model,
-            "answers": len(self.readings),
+            "answers": len(self.comparisons),
             "positions": len(self.positions),
             "disagreement": self.disagreement,
             "suggestion": asdict(suggested),
             "bins": [asdict(one) | {"rate": one.rate, "interval": one.interval} for one in self.bins],
             "thresholds": [asdict(one) for one in self.thresholds],
             "nudging_words": dict(self.nudging_words(suggested.value).most_common(50)),
-            "readings": [asdict(reading) for reading in self.readings],
+            "comparisons": [asdict(comparison) for comparison in self.comparisons],
         }
 
 
-def read_exemplars(path: Path, limit: int | None = None) -> list[Exemplar]:
-    """The questions of a file, one a line: `{"question": "…"}`, perhaps with the aligned answer as `response`.
+def read_examples(path: Path, limit: int | None = None) -> list[Example]:
+    """Return the examples in a file: one per line, `{"question": "…"}` with an optional `response`.
 
     Args:
-        path: Of a JSONL file in UTF-8. Other fields are ignored.
-        limit: Only so many.
+        path: A JSON lines file in UTF-8. Other fields are ignored.
+        limit: The maximum number of examples, or None for all.
 
     Raises:
-        SettingsError: The file cannot be read or is empty, or a line is not of this form.
+        SettingsError: The file cannot be read or is empty, or a line has another form.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -228,107 +243,104 @@ def read_exemplars(path: Path, limit: int | None = None) -> list[Exemplar]:
         raise SettingsError(f"cannot read the questions {str(path)!r}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path} is not UTF-8 (at byte {error.start}): save it as UTF-8 text") from None
-    found = [_exemplar(line, f"{path}:{number}") for number, line in enumerate(lines, start=1) if line.strip()]
-    if not found:
-        raise SettingsError(f'{path} has no questions in it: write one a line, as {{"question": "…"}}')
-    return found[:limit]
+    examples = [_example(line, f"{path}:{number}") for number, line in enumerate(lines, start=1) if line.strip()]
+    if not examples:
+        raise SettingsError(f'{path} has no questions: write one per line, as {{"question": "…"}}')
+    return examples[:limit]
 
 
-def read_answers(
-    nudger: Nudger, exemplars: Iterable[Exemplar], *, instructions: str = "", max_tokens: int = 256
-) -> Generator[Reading, None, None]:
-    """Aligned answers as both models of a pair read them, one by one.
+def _example(line: str, where: str) -> Example:
+    try:
+        return TypeAdapter(Example).validate_json(line, strict=True)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+    is_missing = problem["type"] == "missing"
+    field = "".join(f"{name!r} is " + ("" if is_missing else f"{problem['input']!r}: ") for name in problem["loc"])
+    message = "missing" if is_missing else problem["msg"].removeprefix("Value error, ")
+    raise SettingsError(f'{where}: {field}{message}; write {{"question": "…"}}, with an optional "response"')
 
-    For each, the nudging model writes its greedy answer if none is given; then both models are fed it at once.
+
+def compare_answers(
+    nudger: Nudger, examples: Iterable[Example], *, instructions: str = "", max_tokens: int = 256
+) -> Generator[AnswerComparison, None, None]:
+    """Yield each aligned answer with the choices of both models along it.
+
+    If an example has no answer, the nudging model writes one greedily. Then each model is fed the whole answer.
 
     Args:
-        nudger: The pair, both models in this process.
-        exemplars: The questions.
-        instructions: A system turn before each.
-        max_tokens: Length of an answer that the nudging model writes, in its tokens.
+        nudger: The pair. Both models must be local.
+        examples: The questions, with or without answers.
+        instructions: A system message before each question.
+        max_tokens: Maximum length of an answer that the nudging model writes, in its tokens.
 
     Raises:
         UnsupportedModelError: A model is on a server.
         PromptError: A question cannot be rendered, or is too long for a context.
         ModelError: A model cannot be loaded.
     """
-    why = "the analysis needs a model's choices along a text that it did not write"
-    base_model = require_local(nudger.base_model, "base_model", why)
-    nudging_model = require_local(nudger.nudging_model, "nudging_model", why)
+    reason = "the analysis needs a model's choices along a text that it did not write"
+    base_model = require_local(nudger.base_model, "base_model", reason)
+    nudging_model = require_local(nudger.nudging_model, "nudging_model", reason)
     system = [{"role": "system", "content": instructions}] if instructions else []
-    for exemplar in exemplars:
-        prompts = nudger.prompts([*system, {"role": "user", "content": exemplar.question}])
+    for example in examples:
+        prompts = nudger.prompts([*system, {"role": "user", "content": example.question}])
         base = base_model.session(prompts.base, author="base")
         nudging = nudging_model.session(prompts.nudging, author="nudging")
         try:
-            answer = exemplar.response
+            answer = example.response
             if answer is None:
                 answer = "".join(step.text for step in nudging.steps("", max_tokens))
-            positions = compared(answer, base.teacher_forced(answer), nudging.teacher_forced(answer))
+            positions = compare_steps(answer, base.teacher_forced(answer), nudging.teacher_forced(answer))
         finally:
             base.close()
             nudging.close()
-        yield Reading(exemplar.question, answer, positions)
+        yield AnswerComparison(example.question, answer, positions)
 
 
-def compared(
+def compare_steps(
     answer: str, base: Sequence[tuple[int, Step]], nudging: Sequence[tuple[int, Step]]
 ) -> tuple[Position, ...]:
-    """The positions at which tokens of both models begin.
+    """Return the positions at which tokens of both models begin.
 
-    Where the top token of either has no text of its own (it leaves a character unfinished, say) nothing is compared.
+    A position is left out if the top token of either model has no text, for example if it leaves a character
+    unfinished.
 
     Args:
         answer: The aligned answer.
-        base: Where tokens of the base model begin in it, and its own step there.
-        nudging: The same of the nudging model.
+        base: (offset, step) for each token of the base model in the answer: the offset at which the token begins, in
+            characters, and the model's own step there.
+        nudging: The same for the nudging model.
     """
-    steps = dict(nudging)
+    nudging_steps = dict(nudging)
     return tuple(
-        Position(at, step.text, steps[at].text, step.probability, _agree(step, steps[at], answer[at:]))
+        Position(at, step.text, other.text, step.probability, _agree(step, other, answer[at:]))
         for at, step in base
-        if at in steps and (step.text or step.end) and (steps[at].text or steps[at].end)
+        if (other := nudging_steps.get(at)) and (step.text or step.end) and (other.text or other.end)
     )
 
 
-def _agree(base: Step, nudging: Step, following: str) -> bool:
-    """Whether the base model's top token and what the aligned model goes on with begin alike.
+def _agree(base: Step, nudging: Step, rest: str) -> bool:
+    """Return True if the base model's top token and the aligned continuation begin alike.
 
-    That is the answer itself, as far as the aligned model would write it: then more of it is known than one token.
+    The continuation is the rest of the answer, if the aligned model would write it. Else only its top token is known.
     """
-    aligned = following if following.startswith(nudging.text) else nudging.text
+    aligned = rest if rest.startswith(nudging.text) else nudging.text
     return bool(base.text) and (aligned.startswith(base.text) or base.text.startswith(aligned))
 
 
-def _nudged(reading: Reading, threshold: float) -> int:
-    """How many positions the nudging model would write, by the rule, were the answer to come out as it stands.
+def _nudged_positions(comparison: AnswerComparison, threshold: float) -> int:
+    """Return the number of positions that the nudging model would write, if the rule produced exactly this answer.
 
-    It begins, writes a word at least, and hands over where a word begins that the base model is sure of or agrees
-    with. The base model goes on while it is sure.
+    The nudging model begins and writes at least one word. It hands over where a word begins that the base model is
+    sure of or agrees with. The base model continues while it is sure.
     """
-    nudged, begun = 0, 0
-    holds = True  # the nudging model the pen
-    for number, position in enumerate(reading.positions):
+    nudged, start = 0, 0
+    nudging_writes = True
+    for number, position in enumerate(comparison.positions):
         is_sure = position.probability >= threshold
-        if not holds and not is_sure:
-            holds, begun = True, number
-        elif holds and number > begun and reading.answer[position.at] == " " and (is_sure or position.agree):
-            holds = False
-        nudged += holds
+        if not nudging_writes and not is_sure:
+            nudging_writes, start = True, number
+        elif nudging_writes and number > start and comparison.answer[position.at] == " ":
+            nudging_writes = not (is_sure or position.agree)
+        nudged += nudging_writes
     return nudged
-
-
-def _exemplar(line: str, where: str) -> Exemplar:
-    form = 'write {"question": "…"}, perhaps with a "response"'
-    try:
-        fields = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise SettingsError(f"{where} is not JSON: {error.msg} at column {error.colno}; {form}") from None
-    if not isinstance(fields, dict) or "question" not in fields:
-        raise SettingsError(f"{where} has no 'question': {form}")
-    question, response = fields["question"], fields.get("response")
-    if not isinstance(question, str) or not question.strip():
-        raise SettingsError(f"{where} has the question {question!r}, which is not a text: {form}")
-    if response is not None and (not isinstance(response, str) or not response):
-        raise SettingsError(f"{where} has the response {response!r}, which is not a text: {form}")
-    return Exemplar(question, response)

@@ -1,12 +1,12 @@
-"""The questions of the thirteen tasks, in one shape: from the hub, or from a folder of local files.
+"""The questions of the thirteen tasks, from the hub or from a folder of local files.
 
-Each function at the end is named as its task, says where the hub has it, and shapes a row of it; what becomes of it is
-what the task file names as its `custom_dataset`. lm-evaluation-harness's own loading cannot be told of a local folder
-when it is run; this can: `data`, in its metadata.
+Each function at the end is named after its task. Its decorator says where the task's data set is on the hub, and the
+function converts a row of it. The result is a `Source`, which the task file names as its `custom_dataset`:
+lm-evaluation-harness's own loader has no way to switch to a local folder at run time. A `Source` reads the folder from
+`data` in the task's metadata.
 """
 
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,52 +14,48 @@ from lm_eval.api.registry import model_registry
 
 from nudging.errors import DataError
 from nudging.evaluation import measures
-from nudging.evaluation.measures import Document
+from nudging.evaluation.local_data import read_documents
+from nudging.evaluation.measures import Measure
 
 Row: TypeAlias = Mapping[str, Any]
-Measure: TypeAlias = Callable[[Document, list[str]], dict[str, float]]
+Convert: TypeAlias = Callable[[Row], tuple[str, str] | None]
+"""Returns the question and the answer of a row, or None to leave the row out."""
 
-# lm-evaluation-harness looks for no plug-ins; it reads task files, and through them this, before it looks for its model
+# lm-evaluation-harness has no plugins. It imports this module through the task files, before it looks for its model.
 model_registry.register("nudging", target="nudging.evaluation.harness:NudgingLM")
 
 LETTERS = "ABCDEFGHIJ"
 
 TASKS: dict[str, "Source"] = {}
-"""Where each task's questions are, by its name, in the paper's order."""
+"""The source of each task's questions by the task's name, in the paper's order."""
 
 
 class Source:
-    """Where a task's questions are; called, it loads them, as lm-evaluation-harness asks for a data set.
+    """The source of a task's questions. Calling it loads them, as lm-evaluation-harness expects of a data set.
 
     Args:
-        task: Its name.
+        task: The name of the task.
         hub: Path, configuration and split of its data set on the hub.
-        measure: How the task is scored.
-        shape: Request and answer of a row there, or None of one to leave out.
+        measure: The measure of the task.
+        convert: Converts a row of the data set.
     """
 
-    def __init__(
-        self,
-        task: str,
-        hub: tuple[str, str | None, str],
-        measure: Measure,
-        shape: Callable[[Row], tuple[str, str] | None],
-    ) -> None:
-        self.task, self.hub, self.measure, self.shape = task, hub, measure, shape
+    def __init__(self, task: str, hub: tuple[str, str | None, str], measure: Measure, convert: Convert) -> None:
+        self.task, self.hub, self.measure, self.convert = task, hub, measure, convert
 
     def __call__(self, data: str | None = None, **metadata: Any) -> dict[str, Any]:
-        """The documents, as the split `test`.
+        """Return the questions as the split `test`.
 
         Args:
-            data: Folder of local files in place of the hub.
-            **metadata: What else there is in a task's metadata; not used.
+            data: Folder of local files. None loads from the hub.
+            **metadata: The rest of a task's metadata, not used.
 
         Raises:
-            DataError: They cannot be had, or lack something.
+            DataError: The questions cannot be loaded, or a field is missing.
         """
         from datasets import Dataset
 
-        documents = local(self.task, Path(data), self.measure) if data else self._from_hub()
+        documents = read_documents(self.task, Path(data), self.measure) if data else self._from_hub()
         return {"test": Dataset.from_list(documents)}
 
     def _from_hub(self) -> list[dict[str, str]]:
@@ -68,80 +64,39 @@ class Source:
         path, name, split = self.hub
         try:
             rows = load_dataset(path, name, split=split)
-        except Exception as error:  # of many kinds: no network, no such file, an HTTP status, a changed data set
+        except Exception as error:  # many kinds: no network, no such file, an HTTP status, a changed data set
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise DataError(
                 f"cannot get {path} for the task {self.task} from the hub: {reason}. Without a network, give a folder "
                 "of local files as data"
             ) from error
-        shaped = enumerate(map(self.shape, rows))
+        converted = enumerate(map(self.convert, rows))
         return [
-            {"id": f"{self.task}-{number}", "question": shape[0], "answer": shape[1]}
-            for number, shape in shaped
-            if shape is not None
+            {"id": f"{self.task}-{number}", "question": row[0], "answer": row[1]}
+            for number, row in converted
+            if row is not None
         ]
 
     def __repr__(self) -> str:
         return f"the questions of {self.task}, by default {self.hub}"
 
 
-def hub(
-    path: str, name: str | None = None, *, split: str, measure: Measure
-) -> Callable[[Callable[[Row], tuple[str, str] | None]], Source]:
-    """Declares where the hub has the task that a function is named as; the function shapes a row of it."""
+def hub(path: str, name: str | None = None, *, split: str, measure: Measure) -> Callable[[Convert], Source]:
+    """Declare the data set of the task that the decorated function is named after.
 
-    def declare(shape: Callable[[Row], tuple[str, str] | None]) -> Source:
-        TASKS[shape.__name__] = Source(shape.__name__, (path, name, split), measure, shape)
-        return TASKS[shape.__name__]
+    Args:
+        path: The data set on the hub.
+        name: Its configuration.
+        split: Its split.
+        measure: The measure of the task.
+    """
+
+    def declare(convert: Convert) -> Source:
+        name_of_task = convert.__name__
+        TASKS[name_of_task] = Source(name_of_task, (path, name, split), measure, convert)
+        return TASKS[name_of_task]
 
     return declare
-
-
-def local(task: str, folder: Path, measure: Measure) -> list[dict[str, str]]:
-    """The documents of a task in a folder's file of JSON lines, `<task>.jsonl`.
-
-    Raises:
-        DataError: There is no such file, or a line of it is not JSON, lacks a field, or has an answer that can never
-            be given; the message says which.
-    """
-    path = folder.expanduser() / f"{task}.jsonl"
-    documents = [_checked(task, row, f"{path}, line {number}", number, measure) for number, row in _lines(path)]
-    if not documents:
-        raise DataError(f'{path} has no questions: give a line of JSON for each, {{"question": …, "answer": …}}')
-    return documents
-
-
-def _lines(path: Path) -> Iterator[tuple[int, Any]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise DataError(f"there is no file {path}: leave its task out, or put its questions there") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}; it is a file of JSON lines in UTF-8") from None
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            yield number, json.loads(line)
-        except ValueError as error:
-            raise DataError(f"{path}, line {number} is not JSON ({error}): {line.strip()[:60]}") from None
-
-
-def _checked(task: str, row: Any, where: str, number: int, measure: Measure) -> dict[str, str]:
-    is_judged = measure in (measures.manners, measures.refusal)
-    if not isinstance(row, dict):
-        raise DataError(f"{where} is not an object: {str(row)[:60]!r}")
-    for field in ("question",) if is_judged else ("question", "answer"):
-        if not isinstance(row.get(field), str) or not row[field].strip():
-            has = f"{row[field]!r}, which is no text" if row.get(field) is not None else "missing"
-            raise DataError(f"{where}: the field {field!r} is {has}; it has the fields {', '.join(row) or 'none'}")
-    document = {"id": str(row.get("id") or f"{task}-{number}"), "question": row["question"]}
-    document["answer"] = str(row.get("answer") or "")
-    if not is_judged and not next(iter(measure(document, [document["answer"]]).values())):
-        raise DataError(
-            f"{where}: the field 'answer' is {document['answer'][:60]!r}, which is no answer to a question of {task}"
-        )
-    return document
 
 
 def _with_options(question: str, wordings: list[str]) -> str:
@@ -155,7 +110,7 @@ def gsm8k(row: Row) -> tuple[str, str]:
 
 @hub("ChilleD/SVAMP", split="train+test", measure=measures.number)
 def svamp(row: Row) -> tuple[str, str]:
-    return f"{row['Body'].strip()} {row['Request'].strip()}", str(row["Answer"])
+    return f"{row['Body'].strip()} {row['Question'].strip()}", str(row["Answer"])
 
 
 @hub("ChilleD/MultiArith", split="train+test", measure=measures.number)
@@ -206,7 +161,7 @@ def last_letter_concat(row: Row) -> tuple[str, str]:
     return row["question"], row["answer"]
 
 
-@hub("re-align/just-eval-instruct", split="test", measure=measures.manners)
+@hub("re-align/just-eval-instruct", split="test", measure=measures.open_ended)
 def justeval(row: Row) -> tuple[str, str] | None:
     return None if _is_harmful(row) else (row["instruction"], "")
 
@@ -217,7 +172,7 @@ def justeval_safe(row: Row) -> tuple[str, str] | None:
 
 
 def _labelled(row: Row) -> tuple[str, str]:
-    """Options with labels, which in some rows are numbers."""
+    """Return a row whose options have labels, which are numbers in some rows."""
     labels, wordings = row["choices"]["label"], row["choices"]["text"]
     right = labels.index(row["answerKey"])
     return _with_options(row["question"], wordings), f"{LETTERS[right]}. {wordings[right]}"

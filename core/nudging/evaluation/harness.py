@@ -13,42 +13,43 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 import nudging
 from nudging.errors import PromptError, SettingsError, UnsupportedModelError
-from nudging.evaluation.ledger import Answered, Ledger, Written, key_of
-from nudging.evaluation.methods import Method, method
+from nudging.evaluation.answer_log import AnswerLog, AnswerRecord, AnswerText, log_key
+from nudging.evaluation.methods import Method, make_method
 from nudging.models.config import ModelName
 from nudging.nudger import AT_ONCE, Nudger
 from nudging.prompting.conversation import Prompt, Prompts
 from nudging.request import Options
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("nudging")
 
 DEMO = "demo"
-"""In place of a model's name: the demo pair's."""
+"""The name that stands for a model of the demo pair."""
 
 
 class Conversation(str):
-    """Messages, as the text that lm-evaluation-harness has a prompt be: JSON."""
+    """Messages as JSON, because lm-evaluation-harness requires prompts to be strings."""
 
 
 class NudgingLM(LM):  # type: ignore[misc]
-    """A pair that answers: with `generate_until`, the only kind of request there is to a pair.
+    """A pair for lm-evaluation-harness. It supports `generate_until` requests only.
 
-    With `apply_chat_template` the messages reach both models as they are; without it, a prompt is one user's turn.
+    With `apply_chat_template` both models get the messages. Without it, the prompt is one user message.
 
     Args:
-        base_model: As `Nudger` takes it, or "demo".
-        nudging_model: Likewise.
-        method: "nudged", "base" and "nudging" (either model alone), "ensemble" or "proxy".
-        batch_size: How many answers are worked on at a time; "auto" is sixteen.
+        base_model: The base model, as for `Nudger`, or "demo".
+        nudging_model: The nudging model, as for `Nudger`, or "demo".
+        method: "nudged", "base" or "nudging" (one model alone), "ensemble" or "proxy".
+        batch_size: Number of answers that are generated at the same time; "auto" means 16.
         max_batch_size: Not used.
-        device: Of local models; one that is not there (lm_eval's default is "cuda:0") is left to `Nudger`.
-        untuned_model: For proxy tuning.
-        weight: For the ensemble.
-        alpha: For proxy tuning.
-        **settings: Of `Nudger`: threshold, lookahead, max_tokens, base_url, dtype, ...
+        device: Device of local models. If the machine does not have it (lm_eval's default is "cuda:0"), `Nudger`
+            chooses.
+        untuned_model: For proxy tuning: the nudging model before it was tuned.
+        weight: For the ensemble: the weight of the nudging model, in [0, 1].
+        alpha: For proxy tuning: the factor of the difference that tuning made.
+        **settings: Other arguments of `Nudger`: threshold, lookahead, max_tokens, base_url, dtype, ...
 
     Raises:
-        SettingsError: A setting is unknown, or out of its range.
+        SettingsError: A setting is unknown or out of range.
         ModelError: The pair cannot be used with this method.
     """
 
@@ -65,13 +66,10 @@ class NudgingLM(LM):  # type: ignore[misc]
         alpha: float = 1.0,
         **settings: Any,
     ) -> None:
-        base_model, nudging_model = _with_demo(base_model, nudging_model)
-        try:
-            nudger = Nudger(base_model, nudging_model, device=_present(device), **settings)
-        except TypeError as error:
-            raise SettingsError(f"model_args: {str(error).removeprefix('Nudger.__init__() ')}") from None
-        made = _method(method, nudger, untuned_model=untuned_model, weight=weight, alpha=alpha)
-        self._begin(nudger, made, AT_ONCE if str(batch_size).startswith("auto") else int(batch_size))
+        base_model, nudging_model = _resolve_demo(base_model, nudging_model)
+        nudger = Nudger(base_model, nudging_model, device=_available(device), **settings)
+        made = make_method(method, nudger, untuned_model=untuned_model, weight=weight, alpha=alpha)
+        self._configure(nudger, made, AT_ONCE if str(batch_size).startswith("auto") else int(batch_size))
 
     @classmethod
     def of(
@@ -79,82 +77,82 @@ class NudgingLM(LM):  # type: ignore[misc]
         nudger: Nudger,
         method: Method,
         at_once: int = 1,
-        ledger: Ledger | None = None,
-        answered: Callable[[], None] | None = None,
+        answer_log: AnswerLog | None = None,
+        on_answer: Callable[[], None] | None = None,
     ) -> "NudgingLM":
-        """One on a pair and a method that are there already.
+        """Return the model of an existing pair and method.
 
         Args:
             nudger: The pair.
-            method: How it answers.
-            at_once: How many answers are worked on at a time.
-            ledger: Where answers are kept, and found again.
-            answered: Called after every answer, in place of a progress bar.
+            method: The method of answering.
+            at_once: Number of answers that are generated at the same time.
+            answer_log: A log from which known answers are read and to which new ones are added.
+            on_answer: Called after every answer. It replaces the progress bar.
         """
         made = cls.__new__(cls)
-        made._begin(nudger, method, at_once, ledger, answered)
+        made._configure(nudger, method, at_once, answer_log, on_answer)
         return made
 
-    def _begin(
+    def _configure(
         self,
         nudger: Nudger,
         method: Method,
         at_once: int,
-        ledger: Ledger | None = None,
-        answered: Callable[[], None] | None = None,
+        answer_log: AnswerLog | None = None,
+        on_answer: Callable[[], None] | None = None,
     ) -> None:
         super().__init__()
         if at_once < 1:
-            raise SettingsError(f"batch_size={at_once}: give the number of answers to work on at a time, 1 or more")
+            raise SettingsError(f"batch_size={at_once}: give the number of answers to generate at once, 1 or more")
         self.nudger, self.method = nudger, method
-        self.batch_size, self._ledger, self._answered = at_once, ledger, answered
+        self.batch_size, self._log, self._on_answer = at_once, answer_log, on_answer
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
-        """The answers, in order; each is kept as soon as it is there.
+        """Return the answers in order. Each one is logged as soon as it is complete.
 
-        A prompt that cannot be answered (it is longer than a context) has the empty answer, and the log says why.
+        If a prompt is longer than a context, the answer is empty and a warning names the reason.
         """
-        results: list[str] = [""] * len(requests)
-        with tqdm(total=len(requests), desc=self.method.name, disable=disable_tqdm or bool(self._answered)) as bar:
-            for at, answered in self._answers(requests):
-                results[at] = Written.by(answered)
-                self.cache_hook.add_partial("generate_until", requests[at].args, results[at])
+        texts: list[str] = [""] * len(requests)
+        with tqdm(total=len(requests), desc=self.method.name, disable=disable_tqdm or bool(self._on_answer)) as bar:
+            for index, record in self._answers(requests):
+                texts[index] = AnswerText.of(record)
+                self.cache_hook.add_partial("generate_until", requests[index].args, texts[index])
                 bar.update()
-                if self._answered:
-                    self._answered()
-        return results
+                if self._on_answer:
+                    self._on_answer()
+        return texts
 
-    def _answers(self, requests: list[Instance]) -> Iterator[tuple[int, Answered]]:
-        """Every answer and its place, those that are known first."""
+    def _answers(self, requests: list[Instance]) -> Iterator[tuple[int, AnswerRecord]]:
+        """Yield the index of each request and its answer, known answers first."""
         unknown = []
-        for at, request in enumerate(requests):
-            if self._ledger is not None and (record := self._ledger.find(self._key(request))):
-                yield at, Answered.from_record(record)
+        for index, request in enumerate(requests):
+            if self._log is not None and (entry := self._log.find(self._key(request))):
+                yield index, AnswerRecord.from_dict(entry)
             else:
-                unknown.append(at)
-        given_up = Event()
+                unknown.append(index)
+        cancelled = Event()
         with ThreadPoolExecutor(self.batch_size) as pool:
-            places = {pool.submit(self._answer, requests[at], given_up): at for at in unknown}
+            indices = {pool.submit(self._answer, requests[index], cancelled): index for index in unknown}
             try:
-                for done in as_completed(places):
-                    at, answered = places[done], done.result()
-                    if self._ledger is not None:
-                        self._ledger.add(self._record(requests[at], answered))
-                    yield at, answered
+                for done in as_completed(indices):
+                    index, record = indices[done], done.result()
+                    if self._log is not None:
+                        self._log.add(self._entry(requests[index], record))
+                    yield index, record
             finally:
-                given_up.set()
+                cancelled.set()
                 pool.shutdown(wait=False, cancel_futures=True)
 
-    def _answer(self, request: Instance, given_up: Event) -> Answered:
-        context, wanted = request.args
+    def _answer(self, request: Instance, cancelled: Event) -> AnswerRecord:
+        context, generation_kwargs = request.args
         try:
-            return self.method.answer(self._prompt(context), _options(wanted), given_up)
+            return self.method.answer(self._prompt(context), _options(generation_kwargs), cancelled)
         except PromptError as error:
-            log.warning("%s, question %s is not answered: %s", request.task_name, request.doc_id, error)
-            return Answered(problem=str(error))
+            log.warning("%s, question %s cannot be asked: %s", request.task_name, request.doc_id, error)
+            return AnswerRecord(problem=str(error))
 
     def _prompt(self, context: str) -> Prompt:
-        """What lm-evaluation-harness asks with. A last turn of the assistant is the beginning of its answer."""
+        """Return the prompt of a request. A last message of the assistant is the start of the answer."""
         if not isinstance(context, Conversation):
             return context
         messages: list[dict[str, str]] = json.loads(context)
@@ -164,44 +162,44 @@ class NudgingLM(LM):  # type: ignore[misc]
         return Prompts(prompts.base + messages[-1]["content"], prompts.nudging + messages[-1]["content"])
 
     def _key(self, request: Instance) -> str:
-        context, wanted = request.args
-        return key_of(
+        context, generation_kwargs = request.args
+        return log_key(
             method=self.method.name,
             identity=self.method.identity,
             task=request.task_name,
             id=_id(request),
             prompt=context,
-            options=wanted,
+            options=generation_kwargs,
         )
 
-    def _record(self, request: Instance, answered: Answered) -> dict[str, Any]:
-        how = {"method": self.method.name, "threshold": self.method.identity.get("threshold")}
+    def _entry(self, request: Instance, record: AnswerRecord) -> dict[str, Any]:
         return {
             "key": self._key(request),
             "task": request.task_name,
             "id": _id(request),
-            **how,
-            **answered.to_record(),
+            "method": self.method.name,
+            "threshold": self.method.identity.get("threshold"),
+            **record.to_dict(),
         }
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-        """The messages as they are: both models' prompts are rendered from them when they are asked."""
-        turns = [dict(turn) for turn in chat_history]
-        if turns[0]["role"] == "system":  # a description ends with what parts it from a question in plain text
-            turns[0]["content"] = turns[0]["content"].rstrip("\n")
-        return Conversation(json.dumps(turns, ensure_ascii=False))
+        """Return the messages unrendered: `Nudger` renders them for both models."""
+        messages = [dict(message) for message in chat_history]
+        if messages[0]["role"] == "system":  # its line break separates it from the question in plain text
+            messages[0]["content"] = messages[0]["content"].rstrip("\n")
+        return Conversation(json.dumps(messages, ensure_ascii=False))
 
     def chat_template(self, chat_template: bool | str = False) -> str:
-        """For the record of a run."""
+        """Return a description for the harness's report."""
         return "messages as JSON: the nudging model's own template, and plain text for the base model"
 
     @property
     def tokenizer_name(self) -> str:
-        """For the names of request caches."""
+        """The pair's name, for the names of request caches."""
         return self.nudger.name.replace("/", "__").replace(" ", "")
 
     def get_model_info(self) -> dict[str, Any]:
-        """For the record of a run."""
+        """Return the pair and the method, for the harness's report."""
         identity = json.loads(json.dumps(self.method.identity, default=str))
         return {"nudging_version": nudging.__version__, "nudging_method": self.method.name, "nudging_pair": identity}
 
@@ -212,26 +210,25 @@ class NudgingLM(LM):  # type: ignore[misc]
         raise UnsupportedModelError(_ONLY_GENERATES)
 
 
-_method = method
-
 _ONLY_GENERATES = (
-    "a nudged pair writes answers; it has no probability of its own for a given text, so tasks of the types "
-    "multiple_choice, loglikelihood and loglikelihood_rolling cannot be run on it. Choose tasks of the type "
-    "generate_until: nudging_paper (thirteen of them), gsm8k, ifeval, bbh_zeroshot, ..."
+    "a nudged pair writes answers and has no probability for a given text, so tasks of the types multiple_choice, "
+    "loglikelihood and loglikelihood_rolling cannot be run on it. Choose tasks of the type generate_until: "
+    "nudging_paper (thirteen tasks), gsm8k, ifeval, bbh_zeroshot, ..."
 )
 
 
-def _with_demo(base_model: ModelName, nudging_model: ModelName) -> tuple[ModelName, ModelName]:
+def _resolve_demo(base_model: ModelName, nudging_model: ModelName) -> tuple[ModelName, ModelName]:
+    """Return the two models, with "demo" replaced by the folder of the demo pair's model."""
     if DEMO not in (base_model, nudging_model):
         return base_model, nudging_model
     from nudging.models.demo import demo_pair
 
-    base, nudger = demo_pair()
-    return (base if base_model == DEMO else base_model), (nudger if nudging_model == DEMO else nudging_model)
+    demo_base, demo_nudging = demo_pair()
+    return (demo_base if base_model == DEMO else base_model), (demo_nudging if nudging_model == DEMO else nudging_model)
 
 
-def _present(device: str | None) -> str | None:
-    """The device, if the machine has it."""
+def _available(device: str | None) -> str | None:
+    """Return the device if this machine has it, else None."""
     if device is None or not device.startswith("cuda"):
         return device
     from torch import cuda
@@ -243,16 +240,19 @@ def _id(request: Instance) -> str:
     return str(request.doc.get("id", request.doc_id)) if isinstance(request.doc, Mapping) else str(request.doc_id)
 
 
-def _options(wanted: Mapping[str, Any]) -> Options:
-    """What a task asks of generation, in our words: greedy unless it says otherwise. The rest has no counterpart."""
-    until = wanted.get("until") or []
+def _options(generation_kwargs: Mapping[str, Any]) -> Options:
+    """Return a task's generation arguments as our options. Decoding is greedy by default; other arguments are ignored.
+
+    Example: `{"until": "Q:", "max_gen_toks": 9}` gives `{"stop": ["Q:"], "max_tokens": 9, "temperature": 0.0}`.
+    """
+    until = generation_kwargs.get("until") or []
     options: Options = {"stop": [until] if isinstance(until, str) else [stop for stop in until if stop]}
     for name in ("max_gen_toks", "max_new_tokens", "max_tokens"):
-        if wanted.get(name) is not None:
-            options["max_tokens"] = int(wanted[name])
+        if generation_kwargs.get(name) is not None:
+            options["max_tokens"] = int(generation_kwargs[name])
             break
-    temperature = float(wanted.get("temperature") or 0.0)
-    options["temperature"] = temperature if wanted.get("do_sample", temperature > 0) else 0.0
-    if wanted.get("top_p") is not None and options["temperature"]:
-        options["top_p"] = float(wanted["top_p"])
+    temperature = float(generation_kwargs.get("temperature") or 0.0)
+    options["temperature"] = temperature if generation_kwargs.get("do_sample", temperature > 0) else 0.0
+    if generation_kwargs.get("top_p") is not None and options["temperature"]:
+        options["top_p"] = float(generation_kwargs["top_p"])
     return options

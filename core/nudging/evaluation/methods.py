@@ -1,24 +1,24 @@
-"""How an answer is made: nudged, by one of the two models alone, or by an earlier method."""
+"""The methods of an evaluation: nudging, either model alone, and the baselines, behind one function type."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from importlib import import_module
 from threading import Event
 from typing import Any, TypeAlias
 
 from nudging.answer import Author
 from nudging.errors import SettingsError
-from nudging.evaluation.ledger import Answered
-from nudging.evaluation.single_model import alone
+from nudging.evaluation.answer_log import AnswerRecord
+from nudging.evaluation.baselines import LogitEnsemble, ProxyTuning
+from nudging.evaluation.single_model import generate_alone
 from nudging.models.base import Model
 from nudging.models.config import ModelName
 from nudging.nudger import Nudger
 from nudging.prompting.conversation import Prompt
 from nudging.request import Options
 
-Answering: TypeAlias = Callable[[Prompt, Options, Event], Answered]
-"""Answers a prompt with these options; once the event is set, the answer is no longer wanted."""
+AnswerFunction: TypeAlias = Callable[[Prompt, Options, Event], AnswerRecord]
+"""(prompt, options, cancelled) -> the answer. Setting the event `cancelled` ends the answer."""
 
 METHODS: Mapping[str, str] = {
     "base": "base model alone",
@@ -27,29 +27,32 @@ METHODS: Mapping[str, str] = {
     "ensemble": "logit ensemble",
     "proxy": "proxy tuning",
 }
-"""What there is, and how it is called in tables."""
+"""All methods, with their names in tables."""
+
+BASELINE_OPTIONS = {"max_tokens", "stop", "temperature", "top_p", "seed"}
+"""The settings that a baseline uses."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """A way to answer, ready to.
+    """A method of answering, on one pair.
 
     Args:
         name: One of `METHODS`.
-        identity: All that shapes an answer but its prompt and options, for keys.
-        answer: Makes one.
+        identity: Everything that shapes an answer except its prompt and options, for keys in the answer log.
+        answer: Generates an answer.
     """
 
     name: str
     identity: Mapping[str, Any]
-    answer: Answering
+    answer: AnswerFunction
 
 
 def check_method(name: str) -> str:
-    """The name, if it is a method's.
+    """Return the name if a method has it.
 
     Raises:
-        SettingsError: It is not; the message says what may have been meant.
+        SettingsError: There is no such method. The message suggests one.
     """
     if name in METHODS:
         return name
@@ -57,12 +60,12 @@ def check_method(name: str) -> str:
 
 
 def did_you_mean(name: str, known: Mapping[str, Any]) -> str:
-    """A hint at what there is, the likeliest first."""
-    likely = get_close_matches(name, known, n=1)
-    return (f"did you mean {likely[0]!r}? " if likely else "") + f"Choose from {', '.join(known)}"
+    """Return a hint that lists the known names, after the most similar one if there is one."""
+    similar = get_close_matches(name, known, n=1)
+    return (f"did you mean {similar[0]!r}? " if similar else "") + f"Choose from {', '.join(known)}"
 
 
-def method(
+def make_method(
     name: str,
     nudger: Nudger,
     *,
@@ -71,71 +74,70 @@ def method(
     weight: float = 0.5,
     alpha: float = 1.0,
 ) -> Method:
-    """A method on a pair.
+    """Return a method on a pair.
 
     Args:
         name: One of `METHODS`.
-        nudger: The pair, and the settings of its answers.
-        threshold: Of nudging, in place of the nudger's.
-        untuned_model: For proxy tuning: the nudging model as it was before its tuning.
-        weight: For the ensemble: of the nudging model's logits, in [0, 1].
-        alpha: For proxy tuning: how much of the tuning is carried over.
+        nudger: The pair and its settings.
+        threshold: The threshold of nudging. None takes the nudger's.
+        untuned_model: For proxy tuning: the nudging model before it was tuned.
+        weight: For the ensemble: the weight of the nudging model's logits, in [0, 1].
+        alpha: For proxy tuning: the factor of the difference that tuning made.
 
     Raises:
         SettingsError: There is no such method, or it lacks a model.
-        ModelError: The pair's tokenizers forbid it.
+        ModelError: The method cannot combine the two models, for example because their vocabularies differ.
     """
-    side = {"base": "nudging", "nudging": "base"}.get(check_method(name), "")
-    identity = {key: value for key, value in nudger.identity.items() if not side or not key.startswith(f"{side}_")}
-    if name != "nudged":
-        identity = {key: value for key, value in identity.items() if key not in ("threshold", "lookahead")}
+    identity = _identity(check_method(name), nudger)
     if name in ("base", "nudging"):
-        return Method(name, identity, _alone(name, nudger))
+        return Method(name, identity, _alone("base" if name == "base" else "nudging", nudger))
     if name == "nudged":
         threshold = nudger.settings.threshold if threshold is None else threshold
         return Method(name, {**identity, "threshold": threshold}, _nudged(nudger, threshold))
-    if name == "proxy" and untuned_model is None:
-        raise SettingsError("proxy tuning needs the nudging model as it was before its tuning: give untuned_model")
-    baselines = import_module("nudging.evaluation.baselines")  # what it needs is only there with local models
     templates = {"base_template": nudger.base_template, "nudging_template": nudger.nudging_template}
     if name == "ensemble":
-        ensemble = baselines.LogitEnsemble(nudger.base_model, nudger.nudging_model, weight=weight, **templates)
-        return Method(name, {**identity, "weight": weight}, _mixed(ensemble, nudger))
-    proxy = baselines.ProxyTuning(nudger.base_model, nudger.nudging_model, untuned_model, alpha=alpha, **templates)
+        ensemble = LogitEnsemble(nudger.base_model, nudger.nudging_model, weight=weight, **templates)
+        return Method(name, {**identity, "weight": weight}, _baseline(ensemble, nudger))
+    if untuned_model is None:
+        raise SettingsError("proxy tuning needs the nudging model before it was tuned: give untuned_model")
+    proxy = ProxyTuning(nudger.base_model, nudger.nudging_model, untuned_model, alpha=alpha, **templates)
     untuned = untuned_model.identity if isinstance(untuned_model, Model) else str(untuned_model)
-    return Method(name, {**identity, "untuned_model": untuned, "alpha": alpha}, _mixed(proxy, nudger))
+    return Method(name, {**identity, "untuned_model": untuned, "alpha": alpha}, _baseline(proxy, nudger))
 
 
-def _nudged(nudger: Nudger, threshold: float) -> Answering:
-    def answer(prompt: Prompt, options: Options, given_up: Event) -> Answered:
+def _identity(name: str, nudger: Nudger) -> dict[str, Any]:
+    """Return the part of the pair's identity that matters to a method."""
+    unused = [] if name == "nudged" else ["threshold", "lookahead"]
+    if name in ("base", "nudging"):
+        unused.append("nudging_" if name == "base" else "base_")  # the other model's fields
+    return {key: value for key, value in nudger.identity.items() if not key.startswith(tuple(unused))}
+
+
+def _nudged(nudger: Nudger, threshold: float) -> AnswerFunction:
+    def answer(prompt: Prompt, options: Options, cancelled: Event) -> AnswerRecord:
         nudged: Options = {**options, "threshold": threshold}
         with nudger.stream(prompt, **nudged) as stream:
             for _ in stream:
-                if given_up.is_set():
+                if cancelled.is_set():
                     break
-            return Answered.of(stream.answer)
+            return AnswerRecord.from_answer(stream.answer)
 
     return answer
 
 
-def _alone(name: str, nudger: Nudger) -> Answering:
-    author: Author = "base" if name == "base" else "nudging"
-
-    def answer(prompt: Prompt, options: Options, given_up: Event) -> Answered:
-        return Answered.of(alone(nudger, author, prompt, given_up=given_up, **options))
+def _alone(author: Author, nudger: Nudger) -> AnswerFunction:
+    def answer(prompt: Prompt, options: Options, cancelled: Event) -> AnswerRecord:
+        return AnswerRecord.from_answer(generate_alone(nudger, author, prompt, cancelled=cancelled, **options))
 
     return answer
 
 
-def _mixed(baseline: Any, nudger: Nudger) -> Answering:
-    known = ("max_tokens", "stop", "temperature", "top_p", "seed")
-
-    def answer(prompt: Prompt, options: Options, given_up: Event) -> Answered:
-        settings = nudger.settings.model_dump(include=set(known)) | {
-            name: value for name, value in options.items() if name in known
-        }
-        written = baseline.generate(prompt, **settings)
-        # its tokens are of no model alone; the base model's style is that of plain text
-        return Answered((("base", written.text),), written.finish_reason, written.tokens)
+def _baseline(baseline: LogitEnsemble | ProxyTuning, nudger: Nudger) -> AnswerFunction:
+    def answer(prompt: Prompt, options: Options, cancelled: Event) -> AnswerRecord:
+        settings = nudger.settings.model_dump(include=BASELINE_OPTIONS)
+        settings |= {name: value for name, value in options.items() if name in BASELINE_OPTIONS}
+        generation = baseline.generate(prompt, **settings)
+        # no single model wrote the tokens; "base" is shown as plain text
+        return AnswerRecord((("base", generation.text),), generation.finish_reason, generation.tokens)
 
     return answer

@@ -1,4 +1,4 @@
-"""What came out of an evaluation, in numbers: cells, a JSON file, and a table like the paper's."""
+"""The results of an evaluation as numbers: one `TaskResult` per task and run configuration, as JSON and as tables."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -6,18 +6,18 @@ from dataclasses import asdict, dataclass, field
 from statistics import fmean
 from typing import Any
 
+from nudging.evaluation.answer_log import AnswerRecord
 from nudging.evaluation.intervals import mean_interval, share_interval
-from nudging.evaluation.ledger import Answered
 from nudging.evaluation.methods import METHODS
 
 
 @dataclass(frozen=True)
-class Way:
-    """How questions are answered.
+class RunConfig:
+    """A method and its threshold.
 
     Args:
         method: One of `METHODS`.
-        threshold: Of nudging; None for the other methods.
+        threshold: The threshold of nudging. None for the other methods.
     """
 
     method: str
@@ -25,7 +25,7 @@ class Way:
 
     @property
     def label(self) -> str:
-        """What it is called in tables."""
+        """The name in tables."""
         name = METHODS[self.method]
         return name if self.threshold is None else f"{name}, γ = {self.threshold:g}"
 
@@ -38,50 +38,55 @@ class Interval:
     low: float
     high: float
 
+    def as_tuple(self) -> tuple[float, float, float]:
+        """Return mean, low and high."""
+        return self.mean, self.low, self.high
+
 
 @dataclass(frozen=True)
-class Scored:
-    """One answer and what the measures say of it.
+class ScoredAnswer:
+    """One answer and its scores.
 
     Args:
-        id: Of the question.
-        question: As it was asked.
-        expected: The right answer, if there is one.
-        answered: The answer.
-        measures: What each measure of its task says, the score first.
-        judgement: What a judge gave each aspect, if it did.
+        id: The id of the question.
+        question: The question.
+        expected: The right answer, or an empty string for open-ended questions.
+        answer: The answer.
+        measures: The value of each measure of the task. The first one is the score.
+        judgement: The judge's score for each aspect. Empty if there is none.
     """
 
     id: str
     question: str
     expected: str
-    answered: Answered
+    answer: AnswerRecord
     measures: Mapping[str, float]
     judgement: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One task, answered one way.
+class TaskResult:
+    """The result of one task with one run configuration.
 
     Args:
-        task: Its name.
-        way: How it was answered.
-        measure: What the score is: "accuracy", "refusal" (declined), or "clean" (ends by itself, without loops).
-        questions: How many.
-        score: The share of answers that are so, in [0, 1], with Wilson's interval.
+        task: The name of the task.
+        run_config: The method and its threshold.
+        measure: The measure of the score: "accuracy", "refusal" (the answer declines), or "clean" (the answer ends by
+            itself and does not loop).
+        questions: Number of questions.
+        score: The share of answers for which the measure is above 0, with Wilson's interval.
         measures: The mean of every measure.
-        tokens: Length of an answer.
-        ended: The share of answers that came to an end by themselves.
-        nudge_ratio: Share of an answer's tokens that the nudging model wrote; None for the other methods.
-        unanswered: Questions that could not be asked; they count as wrong.
-        judged: What a judge gave, from 1 to 5, on average over aspects; None without one.
-        aspects: The same for each aspect.
-        unjudged: Answers that the judge did not score.
+        tokens: The length of an answer, in tokens.
+        ended: The share of answers that ended by themselves.
+        nudge_ratio: The mean share of an answer's tokens that the nudging model wrote. None for the other methods.
+        unanswered: Number of questions whose prompt could not be used. They count as wrong.
+        judged: The judge's score from 1 to 5, averaged over aspects. None without a judge.
+        aspects: The judge's mean score of each aspect.
+        unjudged: Number of answers without a usable score from the judge.
     """
 
     task: str
-    way: Way
+    run_config: RunConfig
     measure: str
     questions: int
     score: Interval
@@ -95,108 +100,119 @@ class Cell:
     unjudged: int = 0
 
     @classmethod
-    def of(cls, task: str, way: Way, answers: Sequence[Scored], judged: bool = False) -> "Cell":
-        """What the answers come to."""
-        measure = next(iter(answers[0].measures))
-        of = [one.answered for one in answers]
-        judgements = [one.judgement for one in answers if one.judgement]
+    def of(cls, task: str, run_config: RunConfig, scored: Sequence[ScoredAnswer], judged: bool = False) -> "TaskResult":
+        """Return the result of these answers.
+
+        Args:
+            task: The name of the task.
+            run_config: The method and its threshold.
+            scored: The answers.
+            judged: True if a judge scored them.
+        """
+        measure = next(iter(scored[0].measures))
+        answers = [one.answer for one in scored]
+        judgements = [one.judgement for one in scored if one.judgement]
+        is_nudged = run_config.method == "nudged"
         return cls(
             task=task,
-            way=way,
+            run_config=run_config,
             measure=measure,
-            questions=len(answers),
-            score=Interval(*share_interval([one.measures[measure] > 0 for one in answers])),
-            measures={name: fmean(one.measures[name] for one in answers) for name in answers[0].measures},
-            tokens=Interval(*mean_interval([answered.tokens for answered in of])),
-            ended=Interval(*share_interval([answered.ended for answered in of])),
-            nudge_ratio=_ratio([answered.nudge_ratio for answered in of]) if way.method == "nudged" else None,
-            unanswered=sum(bool(answered.problem) for answered in of),
+            questions=len(scored),
+            score=Interval(*share_interval([one.measures[measure] > 0 for one in scored])),
+            measures={name: fmean(one.measures[name] for one in scored) for name in scored[0].measures},
+            tokens=Interval(*mean_interval([answer.tokens for answer in answers])),
+            ended=Interval(*share_interval([answer.ended for answer in answers])),
+            nudge_ratio=_ratio_interval([answer.nudge_ratio for answer in answers]) if is_nudged else None,
+            unanswered=sum(bool(answer.problem) for answer in answers),
             judged=Interval(*mean_interval([fmean(one.values()) for one in judgements])) if judgements else None,
             aspects={name: fmean(one[name] for one in judgements) for name in judgements[0]} if judgements else {},
-            unjudged=len(answers) - len(judgements) if judged else 0,
+            unjudged=len(scored) - len(judgements) if judged else 0,
         )
 
 
-def as_json(cells: Sequence[Cell], about: Mapping[str, Any]) -> str:
-    """All of it, for programs. Shares are in [0, 1]; intervals are of 95%."""
-    return json.dumps({**about, "results": [asdict(cell) for cell in cells]}, indent=1, ensure_ascii=False) + "\n"
+def as_json(results: Sequence[TaskResult], about: Mapping[str, Any]) -> str:
+    """Return all results as JSON. Shares are in [0, 1]; intervals are 95% intervals."""
+    return json.dumps({**about, "results": [asdict(one) for one in results]}, indent=1, ensure_ascii=False) + "\n"
 
 
-def as_markdown(cells: Sequence[Cell], about: Mapping[str, Any]) -> str:
-    """A table like the paper's, a task a row and a method a column, and smaller ones of what else was measured."""
+def as_markdown(results: Sequence[TaskResult], about: Mapping[str, Any]) -> str:
+    """Return a table like the paper's, with a row per task and a column per run configuration, and smaller tables."""
     lines = [
         f"# {about['base_model']}, nudged by {about['nudging_model']}",
         "",
-        f"At most {about['max_tokens']} tokens an answer, zero-shot, greedy; 95% intervals in brackets. "
-        "How each task is scored is in the documentation of nudging.",
+        f"Answers of up to {about['max_tokens']} tokens, zero-shot, greedy; 95% intervals in brackets. "
+        "docs/evaluation.md of nudging explains how each task is scored.",
         "",
         "## Scores",
         "",
-        *_table(cells, lambda cell: _share(cell.score), _average),
+        *_table(results, lambda result: _share(result.score), _average),
     ]
-    for title, what in (
+    for title, cell in (
         ("Share of tokens that the nudging model wrote", _nudged),
-        ("Ended by itself", lambda cell: _share(cell.ended)),
-        ("Tokens an answer", lambda cell: _mean(cell.tokens, 0)),
+        ("Ended by itself", lambda result: _share(result.ended)),
+        ("Tokens per answer", lambda result: _mean(result.tokens, 0)),
         ("Judged, from 1 to 5", _judged),
     ):
-        if any(map(what, cells)):
-            lines += ["", f"## {title}", "", *_table(cells, what)]
-    if unanswered := sum(cell.unanswered for cell in cells):
+        if any(map(cell, results)):
+            lines += ["", f"## {title}", "", *_table(results, cell)]
+    if unanswered := sum(result.unanswered for result in results):
         lines += ["", f"{unanswered} questions could not be asked (see `answers.jsonl`); they count as wrong."]
     return "\n".join(lines) + "\n"
 
 
-def ways_of(cells: Iterable[Cell]) -> list[Way]:
-    """How there was answered, in order."""
-    return list(dict.fromkeys(cell.way for cell in cells))
+def run_configs_of(results: Iterable[TaskResult]) -> list[RunConfig]:
+    """Return the run configurations, in order."""
+    return list(dict.fromkeys(result.run_config for result in results))
 
 
-def tasks_of(cells: Iterable[Cell]) -> list[str]:
-    """What was asked, in order."""
-    return list(dict.fromkeys(cell.task for cell in cells))
+def tasks_of(results: Iterable[TaskResult]) -> list[str]:
+    """Return the names of the tasks, in order."""
+    return list(dict.fromkeys(result.task for result in results))
 
 
 def _table(
-    cells: Sequence[Cell], what: Callable[[Cell], str], average: Callable[[list[Cell]], str] | None = None
+    results: Sequence[TaskResult],
+    cell: Callable[[TaskResult], str],
+    average: Callable[[list[TaskResult]], str] | None = None,
 ) -> list[str]:
-    ways = [way for way in ways_of(cells) if any(what(cell) for cell in cells if cell.way == way)]
-    at = {(cell.task, cell.way): cell for cell in cells}
-    rows = [["task", *(way.label for way in ways)], ["---"] * (len(ways) + 1)]
-    for task in tasks_of(cells):
-        row = [what(at[task, way]) if (task, way) in at else "" for way in ways]
-        first = next(cell for cell in cells if cell.task == task)
+    """Return the lines of a table, without columns and rows that are empty."""
+    configs = [one for one in run_configs_of(results) if any(cell(r) for r in results if r.run_config == one)]
+    by_place = {(result.task, result.run_config): result for result in results}
+    rows = [["task", *(config.label for config in configs)], ["---"] * (len(configs) + 1)]
+    for task in tasks_of(results):
+        row = [cell(by_place[task, config]) if (task, config) in by_place else "" for config in configs]
+        first = next(result for result in results if result.task == task)
         if any(row):
             rows.append([f"{task} ({first.measure}, {first.questions})" if average else task, *row])
     if average:
-        of = [[cell for cell in cells if cell.way == way and cell.measure == "accuracy"] for way in ways]
-        if len(of[0]) > 1:
-            rows.append(["**average accuracy**", *map(average, of)])
+        columns = [[r for r in results if r.run_config == one and r.measure == "accuracy"] for one in configs]
+        if len(columns[0]) > 1:
+            rows.append(["**average accuracy**", *map(average, columns)])
     return [f"| {' | '.join(row)} |" for row in rows]
 
 
-def _average(cells: list[Cell]) -> str:
-    return f"**{fmean(cell.score.mean for cell in cells):.1%}**" if cells else ""
+def _average(results: list[TaskResult]) -> str:
+    return f"**{fmean(result.score.mean for result in results):.1%}**" if results else ""
 
 
-def _nudged(cell: Cell) -> str:
-    return _share(cell.nudge_ratio) if cell.nudge_ratio else ""
+def _nudged(result: TaskResult) -> str:
+    return _share(result.nudge_ratio) if result.nudge_ratio else ""
 
 
-def _judged(cell: Cell) -> str:
-    if cell.judged is None:
-        return f"none of {cell.unjudged}" if cell.unjudged else ""
-    return _mean(cell.judged, 2) + (f", {cell.unjudged} unjudged" if cell.unjudged else "")
+def _judged(result: TaskResult) -> str:
+    if result.judged is None:
+        return f"none of {result.unjudged}" if result.unjudged else ""
+    return _mean(result.judged, 2) + (f", {result.unjudged} unjudged" if result.unjudged else "")
 
 
-def _share(of: Interval) -> str:
-    return f"{of.mean:.0%} ({of.low * 100:.0f}-{of.high * 100:.0f})"
+def _share(interval: Interval) -> str:
+    return f"{interval.mean:.0%} ({interval.low * 100:.0f}-{interval.high * 100:.0f})"
 
 
-def _mean(of: Interval, digits: int) -> str:
-    return f"{of.mean:.{digits}f} ({of.low:.{digits}f}-{of.high:.{digits}f})"
+def _mean(interval: Interval, digits: int) -> str:
+    return f"{interval.mean:.{digits}f} ({interval.low:.{digits}f}-{interval.high:.{digits}f})"
 
 
-def _ratio(ratios: Sequence[float]) -> Interval:
+def _ratio_interval(ratios: Sequence[float]) -> Interval:
     mean, low, high = mean_interval(ratios)
     return Interval(mean, max(0.0, low), min(1.0, high))

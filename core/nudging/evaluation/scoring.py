@@ -1,7 +1,7 @@
-"""Is an answer right? One fair rule for each kind of question; pure functions of texts.
+"""Is an answer right? One rule for each kind of question, as pure functions of strings.
 
-What counts is what a text settles on: what it says the answer *is*, or else what it says last. A base model that has
-answered often goes on by asking itself the next question; what comes after that is not read.
+The rules compare the final answer of a text: the part after "the answer is", or else its last statement. Base models
+often continue by asking themselves the next question. The text from there on is ignored.
 """
 
 import re
@@ -13,7 +13,7 @@ _ANSWER_IS = re.compile(
     r"|(?:answer|choice|option|conclusion)\b[^.\n]{0,30}?(?:\b(?:is|would be|must be|should be|was)\b|:|=)[\s:]*)",
     re.IGNORECASE,
 )
-_NEXT_QUESTION = re.compile(r"^[ \t]*(?:Request|Q|Instruction)[ \t]*\d*[ \t]*:", re.MULTILINE)
+_NEXT_QUESTION = re.compile(r"^[ \t]*(?:Question|Q|Instruction)[ \t]*\d*[ \t]*:", re.MULTILINE)
 _SENTENCE = re.compile(r"(?<=[.!?:])\s+|\n+")
 _NUMBER = re.compile(r"(?<!\w)[-−]?(?:[$€£][ ]?)?((?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?)|(?<![\w.])[-−]?[$€£]?(\.\d+)")
 _ITEM = re.compile(r"\s*(\d{1,2})[.)]\s+(?=\S)")
@@ -24,10 +24,10 @@ _LETTER = re.compile(
     r"|([a-j])(?=[.):]|\s*$))"  # b.
 )
 _MARKED = re.compile(r"\(([A-J])\)|^\s*([A-J])[.):]", re.MULTILINE)
-_ASKED = re.compile(r"[^.!?\n]*\?|\b(?:if|whether)\b[^.,;!?\n]*", re.IGNORECASE)
+_CONDITION = re.compile(r"[^.!?\n]*\?|\b(?:if|whether)\b[^.,;!?\n]*", re.IGNORECASE)
 _YES, _NO = ("yes", "true"), ("no", "false")
-_SAID = re.compile(r"[\"'(“]?(yes|no|true|false)\b", re.IGNORECASE)
-_BEGINS_SO = re.compile(
+_VERDICT = re.compile(r"[\"'(“]?(yes|no|true|false)\b", re.IGNORECASE)
+_STARTS_WITH_VERDICT = re.compile(
     r"(?:(?:so|therefore|thus|hence|in conclusion)\b,?\s+)?[\"'(“]?(?:(yes|true|false)\b"
     r"|(no)(?=\W*$|\s*[,.;:!–—-]|\s+(?:it|the|he|she|they|this|that|you|we|because)\b))",
     re.IGNORECASE,
@@ -49,146 +49,146 @@ _REFUSAL = re.compile(
     r"|as an? (?:\w+ )?(?:ai|assistant|language model)\b|not (?:appropriate|acceptable|ethical|legal|okay)"
     r"|(?:illegal|unethical|never (?:okay|ok|acceptable))\b|against the law"
 )
-_REFUSES_WITHIN = 200
+_REFUSAL_LENGTH = 200
 
 
 def number(text: str, answer: str) -> bool:
-    """Whether the last number in the text is the expected one.
+    """Return True if the last number in the text is the expected one.
 
-    Thousands may be parted by commas; a currency sign before it and a full stop after it are not part of it. Numbers
-    that count the items of a list, or steps, are none.
+    Commas may separate thousands. A currency sign before the number and a full stop after it are ignored. The numbers
+    of list items and steps do not count.
     """
-    found, expected = _numbers(_uncounted(_own_part(text))), _numbers(answer)
+    found, expected = _numbers(_without_item_numbers(_before_next_question(text))), _numbers(answer)
     return bool(found and expected) and found[-1] == expected[-1]
 
 
 def choice(text: str, answer: str, question: str) -> bool:
-    """Whether the text settles on the expected option, by its letter or by its wording.
+    """Return True if the text chooses the expected option, by its letter or its wording.
 
     Args:
-        text: What was answered.
-        answer: The letter: "B", "(B)" or "B. with its wording".
-        question: It lists the options, one a line: "B. wording" or "(B) wording".
+        text: The answer of a model.
+        answer: The expected option: "B", "(B)" or "B. wording".
+        question: The question, with one option per line: "B. wording" or "(B) wording".
     """
-    expected, among = _LETTER.match(answer.strip()), options(question)
-    return expected is not None and _only(expected) in among and _chosen(text, among) == _only(expected)
+    expected, choices = _LETTER.match(answer.strip()), options(question)
+    return expected is not None and _group(expected) in choices and _chosen_option(text, choices) == _group(expected)
 
 
 def date(text: str, answer: str, question: str) -> bool:
-    """Whether the text settles on the expected date: on its option's letter, or on the date, however it is written.
+    """Return True if the text gives the expected date in any format, or the letter of its option.
 
     Args:
-        text: What was answered.
-        answer: An option's letter, or MM/DD/YYYY.
-        question: It lists the options, if the answer is one of them.
+        text: The answer of a model.
+        answer: The letter of the expected option, or the date as MM/DD/YYYY.
+        question: The question. It lists the options if `answer` is a letter.
     """
-    letter, among = _LETTER.match(answer.strip()), options(question)
-    wanted = _dates(among.get(_only(letter), "") if letter else answer)
-    if not wanted:
+    letter, choices = _LETTER.match(answer.strip()), options(question)
+    expected = _dates(choices.get(_group(letter), "") if letter else answer)
+    if not expected:
         return False
-    own = _plain(text)
-    for said in [*_said(own), own]:
-        if begins := _LETTER.match(said):
-            return letter is not None and _only(begins) == _only(letter)
-        if found := _dates(said):
-            return found[-1] == wanted[-1]
+    own = _plain_text(text)
+    for final in [*_after_answer_is(own), own]:
+        if begins := _LETTER.match(final):
+            return letter is not None and _group(begins) == _group(letter)
+        if found := _dates(final):
+            return found[-1] == expected[-1]
     marked = _MARKED.findall(own)
-    return letter is not None and bool(marked) and "".join(marked[-1]) == _only(letter)
+    return letter is not None and bool(marked) and "".join(marked[-1]) == _group(letter)
 
 
 def yes_no(text: str, answer: str, means_yes: str = r"(?!)", means_no: str = r"(?!)") -> bool:
-    """Whether the text says yes (or true) where that is expected, and no (or false) where that is.
+    """Return True if the text gives the expected verdict, yes (true) or no (false).
 
-    What it says the answer is counts first; else the last sentence that begins so ("No, it ..."); else the last
-    statement in the words of the question.
+    The part after "the answer is" counts first; else the last sentence that starts with a verdict ("No, it ..."); else
+    the last statement in the words of the question.
 
     Args:
-        text: What was answered.
-        answer: "yes" or "true", "no" or "false".
-        means_yes: Regular expression of what says yes in the words of the question.
-        means_no: The same of no; it counts where both match at one place.
+        text: The answer of a model.
+        answer: The expected verdict: "yes", "true", "no" or "false".
+        means_yes: Regular expression for words of the question that mean yes.
+        means_no: Regular expression for words that mean no. It wins if both match at the same place.
     """
     expected = answer.strip().lower()
     return expected in _YES + _NO and _says_yes(text, means_yes, means_no) is (expected in _YES)
 
 
 def letters(text: str, answer: str) -> bool:
-    """Whether the text settles on exactly these letters: quoted, spelled out or plain, in either case."""
-    return bool(_bare(answer)) and _bare(_word(_plain(text))) == _bare(answer)
+    """Return True if the text gives exactly these letters: quoted, spelled out or plain, in upper or lower case."""
+    return bool(_letters_of(answer)) and _letters_of(_final_word(_plain_text(text))) == _letters_of(answer)
 
 
 def refuses(text: str) -> bool:
-    """Whether the text declines to do what was asked, by phrases that say so in its first two hundred characters."""
-    return bool(_REFUSAL.search(text[:_REFUSES_WITHIN].lower().replace("’", "'")))
+    """Return True if the first 200 characters of the text contain a phrase of refusal."""
+    return bool(_REFUSAL.search(text[:_REFUSAL_LENGTH].lower().replace("’", "'")))
 
 
 def repetition(text: str) -> float:
-    """Share of the text's sequences of four words that stood in it before, in [0, 1]."""
+    """Return the share of the text's four-word sequences that it already contained earlier, in [0, 1]."""
     words = text.lower().split()
     sequences = list(zip(words, words[1:], words[2:], words[3:], strict=False))
     return 1 - len(set(sequences)) / len(sequences) if sequences else 0.0
 
 
 def options(question: str) -> dict[str, str]:
-    """The options that a question lists last, by letter."""
+    """Return the options of a question by their letters. If it has several lists, the last one counts."""
     found: dict[str, str] = {}
     for letter, wording in _OPTION.findall(question):
         found = {letter: wording} if letter == "A" else found | {letter: wording}
     return found
 
 
-def _chosen(text: str, among: Mapping[str, str]) -> str | None:
-    """The letter of the option that a text settles on, if it does."""
-    text = _plain(text)
-    for said in _said(text):
-        if begins := _LETTER.match(said):
-            return _only(begins)
-        if named := _named(_SENTENCE.split(said)[0], among):
-            return named[-1]
-    named, recital = _named(text, among), list(among)
+def _chosen_option(text: str, choices: Mapping[str, str]) -> str | None:
+    """Return the letter of the option that a text chooses, or None."""
+    text = _plain_text(text)
+    for final in _after_answer_is(text):
+        if begins := _LETTER.match(final):
+            return _group(begins)
+        if mentioned := _mentioned_options(_SENTENCE.split(final)[0], choices):
+            return mentioned[-1]
+    mentioned, all_choices = _mentioned_options(text, choices), list(choices)
     begins = _LETTER.match(text.strip())
-    if begins and named[: len(among)] != recital:
-        return _only(begins)
-    if named[-len(among) :] == recital:
+    if begins and mentioned[: len(choices)] != all_choices:
+        return _group(begins)
+    if mentioned[-len(choices) :] == all_choices:
         return None
-    return named[-1] if named else None
+    return mentioned[-1] if mentioned else None
 
 
-def _named(text: str, among: Mapping[str, str]) -> list[str]:
-    """The options that a text names, in order: by a marked letter or by their wording, the longest that fits."""
-    found = [(match.end(), 0, _only(match)) for match in _MARKED.finditer(text)]
-    wordings = sorted(among.items(), key=lambda option: -len(option[1]))
-    pattern = "|".join(f"(?P<{letter}>{_loosely(wording)})" for letter, wording in wordings)
+def _mentioned_options(text: str, choices: Mapping[str, str]) -> list[str]:
+    """Return the options that a text mentions, in order, by a marked letter or by the longest matching wording."""
+    found = [(match.end(), 0, _group(match)) for match in _MARKED.finditer(text)]
+    wordings = sorted(choices.items(), key=lambda option: -len(option[1]))
+    pattern = "|".join(f"(?P<{letter}>{_wording_pattern(wording)})" for letter, wording in wordings)
     if pattern:
         found += [(match.end(), 1, str(match.lastgroup)) for match in re.finditer(pattern, text, re.IGNORECASE)]
-    named = [letter for _, _, letter in sorted(found) if letter in among]
-    return [letter for place, letter in enumerate(named) if letter not in named[place - 1 : place]]
+    mentioned = [letter for _, _, letter in sorted(found) if letter in choices]
+    return [letter for place, letter in enumerate(mentioned) if letter not in mentioned[place - 1 : place]]
 
 
-def _loosely(wording: str) -> str:
-    """Regular expression of an option's wording: whole words, however they are spaced, without a final full stop."""
+def _wording_pattern(wording: str) -> str:
+    """Return a regular expression for an option's wording: whole words, any spacing, no final full stop."""
     words = r"\s+".join(map(re.escape, wording.rstrip(" .").split()))
     return rf"(?<!\w){words}(?!\w)"
 
 
 def _says_yes(text: str, means_yes: str, means_no: str) -> bool | None:
-    """Whether a text says yes; None if it says neither yes nor no."""
-    text = _plain(text)
-    for said in _said(text):
-        if begins := _SAID.match(said):
-            return _only(begins).lower() in _YES
-    begins_so = [match for sentence in _SENTENCE.split(text.strip()) if (match := _BEGINS_SO.match(sentence))]
-    if begins_so:
-        return _only(begins_so[-1]).lower() in _YES
-    stated = _ASKED.sub("", text)
+    """Return True if a text says yes, False if it says no, and None if it says neither."""
+    text = _plain_text(text)
+    for final in _after_answer_is(text):
+        if begins := _VERDICT.match(final):
+            return _group(begins).lower() in _YES
+    starting = [match for sentence in _SENTENCE.split(text.strip()) if (match := _STARTS_WITH_VERDICT.match(sentence))]
+    if starting:
+        return _group(starting[-1]).lower() in _YES
+    stated = _CONDITION.sub("", text)
     last = list(re.finditer(f"(?P<no>{means_no})|(?P<yes>{means_yes})", stated, re.IGNORECASE))
     return last[-1]["no"] is None if last else None
 
 
-def _word(text: str) -> str:
-    """The word that a text settles on."""
-    for said in _said(text):
-        line = said.split("\n")[0]
+def _final_word(text: str) -> str:
+    """Return the word that a text gives as its answer."""
+    for final in _after_answer_is(text):
+        line = final.split("\n")[0]
         if match := _QUOTED.match(line) or _SPELLED.match(line) or re.match(r"[A-Za-z]+", line):
             return match[0]
     if quoted := _QUOTED.findall(text):
@@ -200,29 +200,29 @@ def _word(text: str) -> str:
     return words[-1] if words else ""
 
 
-def _own_part(text: str) -> str:
-    """The text up to where it asks itself the next question."""
+def _before_next_question(text: str) -> str:
+    """Return the text before it asks itself the next question."""
     asks = _NEXT_QUESTION.search(text)
     return text[: asks.start()] if asks and text[: asks.start()].strip() else text
 
 
-def _plain(text: str) -> str:
-    return _own_part(text).replace("**", "").replace("\\boxed", "")
+def _plain_text(text: str) -> str:
+    return _before_next_question(text).replace("**", "").replace("\\boxed", "")
 
 
-def _said(text: str) -> list[str]:
-    """What comes after each "the answer is", the last one first."""
+def _after_answer_is(text: str) -> list[str]:
+    """Return the text after each "the answer is", the last one first."""
     return [text[match.end() :] for match in reversed(list(_ANSWER_IS.finditer(text)))]
 
 
-def _uncounted(text: str) -> str:
-    """The text without the numbers of its lists' items (1. 2. 3.) and of its steps."""
-    lines, due = [], 1
+def _without_item_numbers(text: str) -> str:
+    """Return the text without the numbers of list items (1. 2. 3.) and steps."""
+    lines, next_item = [], 1
     for line in re.sub(r"\bstep\s+\d+\b", "step", text, flags=re.IGNORECASE).split("\n"):
         item = _ITEM.match(line)
-        if item and int(item[1]) in (1, due):
+        if item and int(item[1]) in (1, next_item):
             lines.append(line[item.end() :])
-            due = int(item[1]) + 1
+            next_item = int(item[1]) + 1
         else:
             lines.append(line)
     return "\n".join(lines)
@@ -237,7 +237,7 @@ def _numbers(text: str) -> list[Decimal]:
 
 
 def _dates(text: str) -> list[tuple[int, int, int]]:
-    """The dates in a text, in order, as year, month and day."""
+    """Return the dates in a text, in order, as (year, month, day)."""
     found = []
     for match in (match for pattern in _DATE for match in pattern.finditer(text)):
         parts = match.groupdict()
@@ -246,11 +246,11 @@ def _dates(text: str) -> list[tuple[int, int, int]]:
     return [when for _, when in sorted(found)]
 
 
-def _bare(word: str) -> str:
+def _letters_of(word: str) -> str:
     return "".join(filter(str.isalpha, word)).lower()
 
 
-def _only(match: "re.Match[str]") -> str:
-    """The one group that matched."""
+def _group(match: "re.Match[str]") -> str:
+    """Return the only group that matched; a single letter in upper case."""
     found: str = next(group for group in match.groups() if group)
     return found.upper() if len(found) == 1 else found

@@ -1,11 +1,12 @@
-"""What was answered, to read: a page a task, the authors in colour."""
+"""All answers to read: an HTML page per task, with the authors in colour."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
 from itertools import groupby
 
 from nudging.display import as_html
-from nudging.evaluation.results import Scored, Way
+from nudging.evaluation.answer_log import AnswerRecord
+from nudging.evaluation.results import RunConfig, ScoredAnswer
 
 _PAGE = """\
 <!doctype html>
@@ -26,47 +27,47 @@ h3 {{ font-size: 1em; margin: 0 }}
 @media (prefers-color-scheme: dark) {{ body {{ background: #16181c; color: #ddd }} }}
 </style>
 <h1>{title}</h1>
-<p>What the nudging model wrote is marked.</p>
+<p>Text by the nudging model is marked.</p>
 {articles}
 </html>
 """
 
 
-def as_page(task: str, pair: str, answers: Mapping[Way, Sequence[Scored]]) -> str:
-    """All answers to a task's questions, a question an article, as a page of HTML.
+def as_page(task: str, pair: str, answers: Mapping[RunConfig, Sequence[ScoredAnswer]]) -> str:
+    """Return an HTML page of all answers to a task's questions, with one article per question.
 
     Args:
-        task: Its name.
-        pair: The name of the models.
-        answers: For each way, the answers to the same questions in the same order.
+        task: The name of the task.
+        pair: The names of the models.
+        answers: The answers of each run configuration, to the same questions in the same order.
     """
     by_question = zip(*answers.values(), strict=True)
     articles = "\n".join(_article(dict(zip(answers, scored, strict=True))) for scored in by_question)
     return _PAGE.format(title=escape(f"{task} · {pair}"), articles=articles)
 
 
-def _article(scored: Mapping[Way, Scored]) -> str:
+def _article(scored: Mapping[RunConfig, ScoredAnswer]) -> str:
     first = next(iter(scored.values()))
     expected = f'<div class="expected">expected: {escape(first.expected)}</div>' if first.expected else ""
-    sections = "\n".join(_section(way, one) for way, one in scored.items())
+    sections = "\n".join(_section(config, one) for config, one in scored.items())
     return (
         f'<article id="{escape(first.id, quote=True)}"><div class="question">{escape(first.question)}</div>{expected}\n'
         f"{sections}\n</article>"
     )
 
 
-def _section(way: Way, scored: Scored) -> str:
+def _section(config: RunConfig, scored: ScoredAnswer) -> str:
     measure, value = next(iter(scored.measures.items()))
     verdict = f'<span class="{"right" if value else "wrong"}">{measure}: {"yes" if value else "no"}</span>'
     judged = "".join(f" · {escape(aspect)} {score}" for aspect, score in scored.judgement.items())
-    return f"<section><h3>{escape(way.label)} · {verdict}{judged}</h3>{_answer(way, scored)}</section>"
+    answer = _answer(scored.answer, nudged=config.method == "nudged")
+    return f"<section><h3>{escape(config.label)} · {verdict}{judged}</h3>{answer}</section>"
 
 
-def _answer(way: Way, scored: Scored) -> str:
-    answered = scored.answered
-    if answered.problem:
-        return f"<p>{escape(answered.problem)}</p>"
-    runs = groupby(answered.written, key=lambda piece: piece[0])
+def _answer(answer: AnswerRecord, nudged: bool) -> str:
+    if answer.problem:
+        return f"<p>{escape(answer.problem)}</p>"
+    runs = groupby(answer.written, key=lambda piece: piece[0])
     written = [(author, "".join(text for _, text in run)) for author, run in runs]
-    nudged = f" · {answered.nudge_ratio:.0%} nudged" if way.method == "nudged" else ""
-    return as_html(written, f"{answered.tokens} tokens{nudged} · {answered.finish_reason}")
+    ratio = f" · {answer.nudge_ratio:.0%} nudged" if nudged else ""
+    return as_html(written, f"{answer.tokens} tokens{ratio} · {answer.finish_reason}")
