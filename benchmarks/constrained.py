@@ -1,4 +1,4 @@
-"""How many constrained answers of the demo pair parse and validate: all of them must.
+"""Check that every constrained answer of the demo pair parses and validates.
 
     python benchmarks/constrained.py --schemas 200 --calls 100
 
@@ -48,7 +48,7 @@ def main() -> None:
             continue
         valid += _is_valid(answer.text, schema)
         tokens += answer.usage.completion_tokens
-    print(f"{valid} of {arguments.schemas} schemas: valid ({refused} refused before anything was computed)")
+    print(f"schemas: {valid} of {arguments.schemas} answers are valid, {refused} schemas were refused beforehand")
     valid = 0
     for number in track(range(arguments.calls), "forced calls"):
         parameters = random_object_schema(rng, depth=2)
@@ -57,8 +57,8 @@ def main() -> None:
         calls = answer.tool_calls
         valid += len(calls) == 1 and Draft202012Validator(parameters).is_valid(calls[0].arguments)
         tokens += answer.usage.completion_tokens
-    print(f"{valid} of {arguments.calls} forced calls: valid")
-    print(f"{tokens / (time.monotonic() - started):.1f} tokens a second")
+    print(f"forced calls: {valid} of {arguments.calls} are valid")
+    print(f"{tokens / (time.monotonic() - started):.1f} tokens/s")
 
 
 def _is_valid(text: str, schema: dict[str, object]) -> bool:
@@ -70,10 +70,10 @@ def _is_valid(text: str, schema: dict[str, object]) -> bool:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--schemas", type=int, default=200)
-    parser.add_argument("--calls", type=int, default=100)
-    parser.add_argument("--max-tokens", type=int, default=256)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--schemas", type=int, default=200, help="number of random schemas")
+    parser.add_argument("--calls", type=int, default=100, help="number of random tools")
+    parser.add_argument("--max-tokens", type=int, default=256, help="maximum length of an answer")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random schemas")
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""Which pair a benchmark is run on."""
+"""The options of a benchmark that name its pair."""
 
 import argparse
 
@@ -6,13 +6,13 @@ from nudging.models.demo import demo_pair
 
 
 def add_pair(parser: argparse.ArgumentParser) -> None:
-    """The options that name a pair."""
-    parser.add_argument("--base", help="the demo pair's if left out")
-    parser.add_argument("--nudging")
+    """Add the options that name a pair."""
+    parser.add_argument("--base", help="base model; the demo pair if either model is left out")
+    parser.add_argument("--nudging", help="nudging model")
 
 
 def pair(arguments: argparse.Namespace) -> tuple[str, str]:
-    """The two names that were given, or the demo pair."""
+    """Return the names of the base and the nudging model, or the demo pair."""
     if arguments.base and arguments.nudging:
         return arguments.base, arguments.nudging
     base, nudging = demo_pair()

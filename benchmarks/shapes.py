@@ -1,4 +1,4 @@
-"""Models of real shapes and random weights, for what forward passes take where the real ones are not at hand."""
+"""Models with real shapes and random weights, to measure forward passes where the real models are not available."""
 
 import time
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ class Pass:
     """One forward pass.
 
     Args:
-        author: Whose: the base model's or the nudging model's.
-        start: Tokens in the KV cache before it.
-        tokens: New tokens.
-        keep: After how many of them, the last ones, logits were wanted.
-        seconds: How long it took.
+        author: "base" or "nudging".
+        start: Number of tokens in the KV cache before the pass.
+        tokens: Number of new tokens.
+        keep: Number of positions at the end whose logits are needed.
+        seconds: Duration.
     """
 
     author: str
@@ -35,13 +35,13 @@ SHAPES: dict[str, dict[str, Any]] = {
     "0.5B": {"hidden_size": 896, "num_hidden_layers": 24, "intermediate_size": 4864, "num_attention_heads": 14},
     "0.1B": {"hidden_size": 576, "num_hidden_layers": 30, "intermediate_size": 1536, "num_attention_heads": 9},
 }
-"""Of Llama-3-8B, OLMo-7B, OLMo-1B, Qwen2.5-0.5B and SmolLM2-135M, without their grouped heads."""
+"""The shapes of Llama-3-8B, OLMo-7B, OLMo-1B, Qwen2.5-0.5B and SmolLM2-135M, without grouped-query attention."""
 
 VOCABULARY = {"8B": 128256, "7B": 50304, "1B": 50304, "0.5B": 151936, "0.1B": 49152}
 
 
-class Replayed:
-    """A pair of such models that repeats the passes of another pair."""
+class ReplayPair:
+    """A pair of random models that repeats the forward passes of another pair."""
 
     def __init__(self, base: str, nudging: str, dtype: str, device: str) -> None:
         self._device = device
@@ -50,7 +50,7 @@ class Replayed:
         }
 
     def seconds(self, passes: Sequence[Pass]) -> float:
-        """How long they take here."""
+        """Return the seconds that these passes take."""
         caches = {author: DynamicCache() for author in self._models}
         self._wait()
         started = time.perf_counter()
@@ -64,8 +64,8 @@ class Replayed:
                 model(input_ids=ids, past_key_values=cache, logits_to_keep=one.keep).logits.argmax(-1).tolist()
         return time.perf_counter() - started
 
-    def alone(self, passes: Sequence[Pass], tokens: int) -> float:
-        """How long the base model takes for so many tokens after the same prompt, through `generate`."""
+    def base_alone(self, passes: Sequence[Pass], tokens: int) -> float:
+        """Return the seconds that `generate` of the base model takes for `tokens` tokens after the same prompt."""
         prompt = next(one.tokens for one in passes if one.author == "base")
         ids = torch.randint(0, 1000, (1, prompt), device=self._device)
         self._wait()
@@ -81,11 +81,11 @@ class Replayed:
 
 def _model(shape: str, dtype: str, device: str) -> Any:
     config = LlamaConfig(**SHAPES[shape], vocab_size=VOCABULARY[shape], max_position_embeddings=8192)
-    usual = torch.get_default_dtype()
-    torch.set_default_dtype(getattr(torch, dtype))  # made so at once: there may be no room for it in float32
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(getattr(torch, dtype))  # created in this type, because float32 may not fit into memory
     try:
         with torch.device(device):
             model: Any = LlamaForCausalLM(config)
     finally:
-        torch.set_default_dtype(usual)
+        torch.set_default_dtype(default)
     return model.eval()

@@ -1,16 +1,16 @@
-"""How fast is a nudged model beside its base model alone?
+"""Measure the speed of a nudged model and of its two models alone.
 
     python benchmarks/speed.py
     python benchmarks/speed.py --base MODEL --nudging MODEL --output speed.json --picture speed.png
     python benchmarks/speed.py --shapes 7B+1B --device cuda --dtype bfloat16
 
-Both models alone run through transformers' own `generate`, greedily, and the pair with hints and without, on short
-questions, on questions about a long text, and on code. After a warm-up every prompt is answered by all of them in turn,
-several times over, in one process; every answer begins with empty caches. The base model alone writes as many tokens as
-the nudged answer has, so that the times can be compared.
+The prompts are short questions, questions about a long text, and code. Each model alone runs by transformers'
+`generate`, greedily; the pair runs with hints and without. After a warm-up, all systems answer every prompt in turn,
+several times, in one process. Every answer starts with empty caches. The base model alone writes as many tokens as the
+nudged answer has, so that the times can be compared.
 
-With `--shapes`, the forward passes of the pair's answers are repeated by models of those shapes, of random weights:
-what a larger pair would take on this machine if it agreed as often as this one.
+With `--shapes`, models with those shapes and random weights repeat the forward passes of the pair's answers. This
+estimates the speed of a larger pair on this machine, if its models agree as often as these two.
 """
 
 import argparse
@@ -27,11 +27,11 @@ from pair import add_pair, pair
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from shapes import SHAPES, Replayed
+from shapes import SHAPES, ReplayPair
 from systems import PROMPTS, SYSTEMS, Benchmark, Run, peak_memory
 
 COLOURS = ("#8a8f98", "#c3c7cd", "#e0a84e", "#8fbfa6", "#2f7d5b")
-"""Of the systems."""
+"""The colours of `SYSTEMS` in the picture."""
 
 
 def main() -> None:
@@ -46,11 +46,13 @@ def main() -> None:
     console.print(*tables(runs, benchmark.systems))
     throughput = {at_once: benchmark.throughput(at_once) for at_once in arguments.at_once}
     for at_once, rate in throughput.items():
-        console.print(f"{at_once} at once: {rate:.1f} tokens/s")
+        console.print(f"{at_once} answers at a time: {rate:.1f} tokens/s")
     replayed = {}
     for shapes in arguments.shapes:
         replayed[shapes] = replay(benchmark, prompts, shapes, arguments)
-        console.print(f"{shapes}, random weights, the passes of this pair's answers: {replayed[shapes]}")
+        console.print(
+            f"{shapes} with random weights, seconds for the passes of this pair's answers: {replayed[shapes]}"
+        )
 
     memory = {}
     if arguments.memory:
@@ -76,7 +78,7 @@ def main() -> None:
 
 
 def interleaved(benchmark: Benchmark, prompts: Sequence[tuple[str, int]], repeats: int) -> list[Run]:
-    """Every prompt answered by all systems in turn, so many times over."""
+    """Return the runs of all systems, which answer every prompt in turn, `repeats` times."""
     runs: list[Run] = []
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("answering", total=len(prompts) * (len(benchmark.systems) * repeats + 1))
@@ -95,9 +97,9 @@ def interleaved(benchmark: Benchmark, prompts: Sequence[tuple[str, int]], repeat
 def replay(
     benchmark: Benchmark, prompts: Sequence[tuple[str, int]], shapes: str, arguments: argparse.Namespace
 ) -> dict[str, float]:
-    """The pair's answers with and without hints, and the base model alone, by models of other shapes: seconds."""
+    """Return the seconds of models with other shapes for the pair's passes, and for the base model alone."""
     base, nudging = shapes.split("+")
-    models = Replayed(base, nudging, arguments.dtype, arguments.device)
+    models = ReplayPair(base, nudging, arguments.dtype, arguments.device)
     seconds = {"base alone": 0.0}
     for system in ("nudged, no hints", "nudged"):
         seconds[system] = 0.0
@@ -105,14 +107,14 @@ def replay(
             run, passes = benchmark.nudged(system, *prompt)
             seconds[system] += models.seconds(passes)
             if system == "nudged":
-                seconds["base alone"] += models.alone(passes, run.tokens)
+                seconds["base alone"] += models.base_alone(passes, run.tokens)
     return seconds
 
 
 def tables(runs: Sequence[Run], systems: Sequence[str]) -> Iterator[Table]:
-    """What every system took, a table for each kind of prompt. Passes and tokens fed are per token of the answer."""
+    """Yield a table for each kind of prompt. Passes and tokens fed are per token of the answer."""
     for kind in dict.fromkeys(run.kind for run in runs):
-        columns = ("tokens/s", "decoding", "of base alone", "first text", "outside")
+        columns = ("tokens/s", "decoding", "ratio to base alone", "first text", "outside")
         counted = ("base passes", "fed", "nudging passes", "fed")
         table = Table(kind, *columns, *counted)
         alone = _rate([run for run in runs if (run.kind, run.system) == (kind, "base alone")])
@@ -134,7 +136,7 @@ def tables(runs: Sequence[Run], systems: Sequence[str]) -> Iterator[Table]:
 
 
 def ratios(runs: Sequence[Run], kind: str, system: str) -> list[float]:
-    """How many times as fast as the base model alone, prompt by prompt."""
+    """Return the speed relative to the base model alone, for each prompt."""
     found = []
     for number in sorted({run.prompt for run in runs if run.kind == kind}):
         mine, alone = (
@@ -146,7 +148,7 @@ def ratios(runs: Sequence[Run], kind: str, system: str) -> list[float]:
 
 
 def draw(runs: Sequence[Run], path: Path) -> None:
-    """Tokens a second, by kind of prompt and system."""
+    """Draw the tokens per second by kind of prompt and system."""
     from matplotlib import pyplot
 
     kinds = list(dict.fromkeys(run.kind for run in runs))
@@ -158,26 +160,26 @@ def draw(runs: Sequence[Run], path: Path) -> None:
         bars = axes.bar(places, rates, 0.14, label=system, color=COLOURS[SYSTEMS.index(system)])
         axes.bar_label(bars, fmt="%.0f", fontsize=7)
     axes.set_xticks(range(len(kinds)), kinds)
-    axes.set_ylabel("tokens a second")
+    axes.set_ylabel("tokens per second")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8)
     figure.savefig(path, dpi=160)
 
 
 def _rate(runs: Sequence[Run]) -> float:
-    """Tokens a second over all prompts, every one at its median time."""
+    """Return the tokens per second over all prompts, each with its median time."""
     return _over_prompts(runs, lambda run: run.tokens, lambda run: run.total)
 
 
 def _decoding(runs: Sequence[Run]) -> float:
-    """The same without the first text and the time until it came."""
+    """Return the same without the first text and the time until it."""
     return _over_prompts(runs, lambda run: run.tokens - 1, lambda run: run.total - run.first)
 
 
 def _over_prompts(runs: Sequence[Run], tokens: Callable[[Run], float], seconds: Callable[[Run], float]) -> float:
     numbers = {run.prompt for run in runs}
-    of = [[run for run in runs if run.prompt == number] for number in numbers]
-    return sum(tokens(several[0]) for several in of) / sum(median(map(seconds, several)) for several in of)
+    by_prompt = [[run for run in runs if run.prompt == number] for number in numbers]
+    return sum(tokens(group[0]) for group in by_prompt) / sum(median(map(seconds, group)) for group in by_prompt)
 
 
 def _range(values: Sequence[float]) -> str:
@@ -193,18 +195,27 @@ def _processor(device: str) -> str:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pair", choices=["demo"], default="demo", help="the pair of the README's demo")
+    parser.add_argument(
+        "--pair", choices=["demo"], default="demo", help="the demo pair; --base and --nudging replace it"
+    )
     add_pair(parser)
-    parser.add_argument("--shapes", nargs="*", default=[], help=f"one of {', '.join(SHAPES)} + another, larger first")
-    parser.add_argument("--kinds", nargs="*", default=list(PROMPTS), choices=list(PROMPTS))
-    parser.add_argument("--at-once", nargs="*", type=int, default=[], help="questions at a time, for throughput")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--max-tokens", type=int, default=96)
+    parser.add_argument(
+        "--shapes",
+        nargs="*",
+        default=[],
+        help=f"shapes of a base and a nudging model, such as 7B+1B: {', '.join(SHAPES)}",
+    )
+    parser.add_argument("--kinds", nargs="*", default=list(PROMPTS), choices=list(PROMPTS), help="kinds of prompts")
+    parser.add_argument(
+        "--at-once", nargs="*", type=int, default=[], help="numbers of answers at a time, to measure throughput"
+    )
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each prompt and system")
+    parser.add_argument("--max-tokens", type=int, default=96, help="maximum length of an answer")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--memory", action="store_true", help="measure peak memory too, in a process for each system")
-    parser.add_argument("--output", type=Path, help="every run, as JSON")
-    parser.add_argument("--picture", type=Path)
+    parser.add_argument("--device", default="cpu", help="device in torch's notation")
+    parser.add_argument("--memory", action="store_true", help="also measure peak memory, in one process per system")
+    parser.add_argument("--output", type=Path, help="JSON file for all runs")
+    parser.add_argument("--picture", type=Path, help="PNG file for a bar chart")
     arguments = parser.parse_args()
     arguments.base, arguments.nudging = pair(arguments)
     return arguments

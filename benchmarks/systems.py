@@ -1,11 +1,11 @@
-"""What `speed.py` compares: both models of a pair alone, and the pair with hints and without."""
+"""The systems that `speed.py` compares: both models of a pair alone, and the pair with hints and without."""
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from nudging import Nudger
@@ -38,8 +38,7 @@ TOPICS = (
     *("bees", "bread", "chess", "clouds", "coffee", "cotton", "ferns", "glass"),
     *("gravity", "iron", "maps", "mountains", "music", "paper", "rivers", "salt"),
 )
-"""Of the questions that are asked at once."""
-
+"""Topics of the questions for the throughput."""
 
 SYSTEMS = ("base alone", "base alone, packed", "nudging alone", "nudged, no hints", "nudged")
 
@@ -49,11 +48,17 @@ class Run:
     """One answer of one system.
 
     Args:
-        tokens: Of the model's own; for a pair of the base model's.
-        first: Seconds until the first text came.
-        total: Seconds until the last.
-        outside: Seconds of these that no forward pass was running; None where that was not measured.
-        base_passes: The base model's forward passes, and so on.
+        kind: A kind of prompt, a key of `PROMPTS`.
+        prompt: The index of the prompt.
+        system: One of `SYSTEMS`.
+        tokens: Length of the answer, in the model's tokens; for a pair in base-model tokens.
+        first: Seconds until the first text.
+        total: Seconds until the last text.
+        outside: Seconds without a running forward pass, or None if not measured.
+        base_passes: Number of the base model's forward passes, or None if not measured.
+        base_fed: Number of tokens fed in them.
+        nudging_passes: Number of the nudging model's forward passes.
+        nudging_fed: Number of tokens fed in them.
     """
 
     kind: str
@@ -69,8 +74,8 @@ class Run:
     nudging_fed: int | None = None
 
 
-class Alone:
-    """A model as transformers runs it."""
+class TransformersModel:
+    """A model that transformers' `generate` runs."""
 
     def __init__(self, name: str, dtype: torch.dtype, device: str, weights: Any = None) -> None:
         self.tokenizer: Any = AutoTokenizer.from_pretrained(name)
@@ -78,15 +83,15 @@ class Alone:
         self.weights = weights.to(device)
 
     def write(self, prompt: str, tokens: int, special_tokens: bool) -> tuple[float, float]:
-        """Seconds to the first token and to the last of so many."""
+        """Return the seconds until the first and the last of `tokens` tokens."""
         ids = self.tokenizer(prompt, return_tensors="pt", add_special_tokens=special_tokens).to(self.weights.device)
-        clock = Clock()
-        self.weights.generate(**ids, min_new_tokens=tokens, max_new_tokens=tokens, do_sample=False, streamer=clock)
-        return clock.first, clock.total
+        timer = TokenTimer()
+        self.weights.generate(**ids, min_new_tokens=tokens, max_new_tokens=tokens, do_sample=False, streamer=timer)
+        return timer.first, timer.total
 
 
-class Clock:
-    """A streamer that notes when the tokens come. The first that comes is the prompt."""
+class TokenTimer:
+    """A streamer that records the time of each token. transformers puts the prompt first."""
 
     def __init__(self) -> None:
         self.started = time.perf_counter()
@@ -107,23 +112,22 @@ class Benchmark:
     """All systems on one pair."""
 
     def __init__(self, base: str, nudging: str, dtype: str, device: str, max_tokens: int) -> None:
-        self.nudger = Nudger(
-            *(LocalModel(name, dtype=dtype, device=device, kept_caches=0) for name in (base, nudging)),
-            max_tokens=max_tokens,
-        )
+        models = [LocalModel(name, dtype=dtype, device=device, kept_caches=0) for name in (base, nudging)]
+        self.nudger = Nudger(*models, max_tokens=max_tokens)
         self.nudger.load()
-        self.plain = Nudger(self.nudger.base_model, self.nudger.nudging_model, max_tokens=max_tokens, hints=False)
+        self.plain = Nudger(*models, max_tokens=max_tokens, hints=False)
+        self.pair_weights = [model.weights for model in models]
         kind = getattr(torch, dtype)
-        self.base, self.nudging = Alone(base, kind, device), Alone(nudging, kind, device)
-        weights = cast("LocalModel", self.nudger.base_model).weights.load()  # the pair's own, to save memory
-        self.packed = Alone(base, kind, device, weights) if device == "cpu" else None
+        self.base, self.nudging = (TransformersModel(name, kind, device) for name in (base, nudging))
+        packed = models[0].weights.load()  # shared with the pair, to save memory
+        self.packed = TransformersModel(base, kind, device, packed) if device == "cpu" else None
 
     @property
     def systems(self) -> list[str]:
         return [system for system in SYSTEMS if self.packed or system != "base alone, packed"]
 
     def run(self, system: str, kind: str, number: int, tokens: int) -> Run:
-        """Have a system answer one of the prompts; a model alone in so many tokens."""
+        """Return the run of a system on one of the prompts. A model alone writes `tokens` tokens."""
         prompt = PROMPTS[kind][number]
         if system.startswith("nudged"):
             return self.nudged(system, kind, number)[0]
@@ -131,14 +135,14 @@ class Benchmark:
         if system == "nudging alone":
             first, total = self.nudging.write(prompts.nudging, tokens, special_tokens=False)
         else:
-            alone = self.packed if self.packed and system == "base alone, packed" else self.base
-            first, total = alone.write(prompts.base, tokens, special_tokens=True)
+            base = self.packed if self.packed and system == "base alone, packed" else self.base
+            first, total = base.write(prompts.base, tokens, special_tokens=True)
         return Run(kind, number, system, tokens, first, total)
 
     def nudged(self, system: str, kind: str, number: int) -> tuple[Run, list[Pass]]:
-        """Have the pair answer one of the prompts, and the passes that this took."""
+        """Return the run of the pair on one of the prompts, and its forward passes."""
         nudger = self.nudger if system == "nudged" else self.plain
-        with self._watched() as passes, nudger.stream(PROMPTS[kind][number]) as stream:
+        with self._recorded_passes() as passes, nudger.stream(PROMPTS[kind][number]) as stream:
             started = time.perf_counter()
             next(stream)
             first = time.perf_counter() - started
@@ -162,49 +166,49 @@ class Benchmark:
         return run, passes
 
     def throughput(self, at_once: int) -> float:
-        """Tokens a second while so many of sixteen questions are answered at a time."""
+        """Return the tokens per second while `at_once` of sixteen questions are answered at a time."""
         questions = [f"Tell me something about {topic}." for topic in TOPICS]
         started = time.perf_counter()
         answers = self.nudger.generate_many(questions, at_once=at_once)
         return sum(answer.usage.completion_tokens for answer in answers) / (time.perf_counter() - started)
 
     @contextmanager
-    def _watched(self) -> Iterator[list[Pass]]:
-        """The forward passes that both models make meanwhile."""
+    def _recorded_passes(self) -> Iterator[list[Pass]]:
+        """Record the forward passes of both models within this context."""
         passes: list[Pass] = []
 
-        def watched(author: str, forward: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-            def watch(tokens: list[int], cache: Any, keep: int) -> torch.Tensor:
+        def recorded(author: str, forward: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+            def record(tokens: list[int], cache: Any, keep: int) -> torch.Tensor:
                 start, started = cache.get_seq_length(), time.perf_counter()
                 logits = forward(tokens, cache, keep)
                 passes.append(Pass(author, start, len(tokens), keep, time.perf_counter() - started))
                 return logits
 
-            return watch
+            return record
 
-        models: list[tuple[str, Any]] = [("base", self.nudger.base_model), ("nudging", self.nudger.nudging_model)]
-        for author, model in models:
-            model.forward = watched(author, model.forward)
+        weights: list[Any] = self.pair_weights
+        for author, its in zip(("base", "nudging"), weights, strict=True):
+            its.forward = recorded(author, its.forward)
         try:
             yield passes
         finally:
-            for _, model in models:
-                del model.forward
+            for its in weights:
+                del its.forward
 
 
 def peak_memory(system: str, base: str, nudging: str, dtype: str, device: str) -> float:
-    """Gigabytes that one answer takes at the most, in a process of its own."""
+    """Return the peak memory of one answer, in gigabytes. It is that of the whole process, so use a new one."""
     prompt = PROMPTS["long context"][0]
     kind = getattr(torch, dtype)
     if system.startswith("nudged"):
         Nudger(base, nudging, dtype=dtype, device=device, max_tokens=32).generate(prompt)
     elif system == "nudging alone":
-        Alone(nudging, kind, device).write(prompt, 32, special_tokens=True)
+        TransformersModel(nudging, kind, device).write(prompt, 32, special_tokens=True)
     else:
-        alone = Alone(base, kind, device)
+        model = TransformersModel(base, kind, device)
         if system == "base alone, packed":
-            pack_weights(alone.weights)
-        alone.write(prompt, 32, special_tokens=True)
+            pack_weights(model.weights)
+        model.write(prompt, 32, special_tokens=True)
     if device != "cpu":
         return torch.cuda.max_memory_allocated() / 1e9
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())

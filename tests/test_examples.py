@@ -1,25 +1,38 @@
-"""The examples, the README's recipes and what the docs show answer, on the real pair, offline."""
+"""Run the examples, and every Python block of the README and the docs, offline. Most run on the real pair."""
 
 import re
 import runpy
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from nudging import Nudger
 from served import serving
 from standin import standing_in
+from tiny import tiny_llama
 
 ROOT = Path(__file__).parents[1]
-DOCS = "docs/langchain.md", "docs/llamaindex.md"
 
 
-def code(path: str) -> list[str]:
+def python_blocks(path: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / path).read_text(), flags=re.DOTALL)
 
 
-RECIPES = [*code("README.md"), *("# " + path + "\n" + "\n".join(code(path)) for path in DOCS)]
+PAGES = [f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))]
 
+URL = "http://localhost"
+
+OWN_TESTS = "docs/deployment.md", "docs/evaluation.md", "docs/baselines.md"
+"""Pages whose code needs servers or data, and has a test of its own."""
+
+SNIPPETS = {
+    **{f"README.md-{number}": block for number, block in enumerate(python_blocks("README.md"), 1)},
+    # the blocks of a docs page build on each other
+    **{page: "\n".join(python_blocks(page)) for page in PAGES if page not in OWN_TESTS and python_blocks(page)},
+}
+"""Code by the place where it is."""
 
 EXAMPLES = {
     "langchain_chain.py": "Paris",
@@ -34,13 +47,13 @@ EXAMPLES = {
     "llamaindex_sub_questions.py": "80",
     "llamaindex_react_agent.py": "74",
 }
-"""Scripts, and what their output shows to have worked."""
+"""Scripts, and a text that their output must contain."""
 
 AGENTS = "langchain_agent.py", "llamaindex_agent.py"
-"""Those that need a nudging model that knows tools."""
+"""Scripts that need a nudging model that can call tools."""
 
 SHARED = "documents.py", "embeddings.py", "llamaindex_index.py"
-"""What the scripts import."""
+"""Modules that the scripts import."""
 
 
 def test_every_example_is_short_and_run() -> None:
@@ -51,7 +64,7 @@ def test_every_example_is_short_and_run() -> None:
 
 @pytest.mark.standard
 @pytest.mark.parametrize("script", AGENTS)
-def test_an_agent_calls_a_tool_by_its_own_judgement(
+def test_an_agent_decides_to_call_a_tool(
     script: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(script, monkeypatch)
@@ -59,7 +72,7 @@ def test_an_agent_calls_a_tool_by_its_own_judgement(
 
 
 @pytest.mark.parametrize(("script", "expected"), EXAMPLES.items())
-def test_an_example_answers(
+def test_an_example_prints_the_expected_answer(
     pair: tuple[Path, Path],
     script: str,
     expected: str,
@@ -70,33 +83,76 @@ def test_an_example_answers(
     assert expected in capsys.readouterr().out
 
 
-@pytest.mark.enable_socket
-def test_what_the_page_on_deployment_shows_runs(
-    pair: tuple[Path, Path], tiny_base: Path, tiny_nudging: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    ask_a_server, on_two_servers = code("docs/deployment.md")
-    with serving(Nudger(*pair, max_tokens=16)) as url:
-        exec(ask_a_server.replace("http://localhost:8080", url), {})  # noqa: S102
-    assert capsys.readouterr().out.strip()
-    with standing_in(tiny_base, name="base") as base, standing_in(tiny_nudging, name="nudging") as nudging:
-        here = on_two_servers.replace("http://localhost:8001/v1", base.url).replace(
-            "http://localhost:8002/v1", nudging.url
-        )
-        exec(here + "\nprint(chat.invoke('why is the sky blue?').text)", {})  # noqa: S102
-    assert capsys.readouterr().out.strip()
-
-
 def run(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [str(ROOT / "examples"), *sys.path])
     runpy.run_path(str(ROOT / "examples" / script), run_name="__main__")
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.strip().splitlines()[0])
+@pytest.fixture
+def server_urls(tiny_base: Path, tiny_nudging: Path) -> Iterator[dict[str, str]]:
+    """The URLs of two stand-in servers, by the URLs that stand for them in the docs."""
+    with standing_in(tiny_base, name="base") as base, standing_in(tiny_nudging, name="nudging") as nudging:
+        yield {"http://localhost:8001/v1": base.url, "http://localhost:8002/v1": nudging.url}
+
+
+@pytest.mark.parametrize(
+    "snippet", [pytest.param(code, id=place) for place, code in SNIPPETS.items() if URL not in code]
+)
 @pytest.mark.usefixtures("own_settings")
-def test_a_recipe_runs(pair: tuple[Path, Path], recipe: str, capsys: pytest.CaptureFixture[str]) -> None:
-    here = recipe.replace("google/gemma-3-270m", str(pair[0])).replace(
-        "HuggingFaceTB/SmolLM2-135M-Instruct", str(pair[1])
-    )
-    assert here != recipe, "a recipe names the models of the demo pair"
-    exec(compile(here, "recipe", "exec"), {"__name__": "recipe"})  # noqa: S102
+def test_a_snippet_of_the_docs_runs(pair: tuple[Path, Path], snippet: str, capsys: pytest.CaptureFixture[str]) -> None:
+    execute(snippet, {"google/gemma-3-270m": str(pair[0]), "HuggingFaceTB/SmolLM2-135M-Instruct": str(pair[1])})
     assert capsys.readouterr().out.strip()
+
+
+@pytest.mark.enable_socket
+@pytest.mark.parametrize("snippet", [pytest.param(code, id=place) for place, code in SNIPPETS.items() if URL in code])
+def test_a_snippet_that_uses_servers_runs(
+    server_urls: dict[str, str], snippet: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    execute(snippet, server_urls)
+    assert capsys.readouterr().out.strip()
+
+
+@pytest.mark.enable_socket
+def test_the_snippets_of_the_deployment_page_run(
+    pair: tuple[Path, Path], server_urls: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask_a_server, on_two_servers = python_blocks("docs/deployment.md")
+    with serving(Nudger(*pair, max_tokens=16)) as url:
+        execute(ask_a_server, {"http://localhost:8080": url})
+    assert capsys.readouterr().out.strip()
+    execute(on_two_servers + "\nprint(chat.invoke('why is the sky blue?').text)", server_urls)
+    assert capsys.readouterr().out.strip()
+
+
+def test_the_snippet_of_the_evaluation_page_runs(
+    tiny_base: Path,
+    tiny_nudging: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def load_dataset(*where: Any, split: str) -> list[dict[str, str]]:
+        return [{"question": "How many?", "answer": "70+2=<<70+2=72>>72\n#### 72"}]
+
+    monkeypatch.setattr("datasets.load_dataset", load_dataset)
+    monkeypatch.chdir(tmp_path)
+    places = {"google/gemma-3-270m": str(tiny_base), "HuggingFaceTB/SmolLM2-135M-Instruct": str(tiny_nudging)}
+    execute("\n".join(python_blocks("docs/evaluation.md")), places)
+    assert capsys.readouterr().out.count("gsm8k") >= 3  # the base model alone, and two thresholds
+
+
+def test_the_snippet_of_the_baselines_page_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = "Qwen/Qwen2.5-1.5B", "Qwen/Qwen2.5-0.5B-Instruct", "Qwen/Qwen2.5-0.5B"
+    one_family = {f'"{name}"': repr(str(tiny_llama(tmp_path / str(seed), seed))) for seed, name in enumerate(names)}
+    execute("\n".join(python_blocks("docs/baselines.md")), one_family)
+    assert capsys.readouterr().out.strip()
+
+
+def execute(code: str, places: dict[str, str]) -> None:
+    """Run code in which model names and URLs are replaced by local ones. At least one of them must occur."""
+    here = code
+    for name, place in places.items():
+        here = here.replace(name, place)
+    assert here != code, f"the code names none of {', '.join(places)}"
+    exec(compile(here, "snippet", "exec"), {"__name__": "snippet"})  # noqa: S102
