@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from nudging.errors import MissingDependencyError, NudgingError, SettingsError
+from nudging.errors import NudgingError, SettingsError
 from nudging.nudger import Nudger
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
@@ -40,23 +40,6 @@ def reported_errors(hint: str = "") -> Iterator[None]:
 def print_error(error: NudgingError) -> None:
     """Print an error in one line on stderr."""
     err.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
-
-
-@contextmanager
-def required_packages(feature: str, extra: str) -> Iterator[None]:
-    """Say which extra to install if an import inside the block fails.
-
-    Raises:
-        MissingDependencyError: A package is not installed.
-    """
-    try:
-        yield
-    except MissingDependencyError:
-        raise
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"{feature} needs the package {error.name}: pip install 'nudging[{extra}]'"
-        ) from error
 
 
 @contextmanager

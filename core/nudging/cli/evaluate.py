@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from nudging.cli.console import answers_progress, err, out, reported_errors, required_packages, silence_transformers
+from nudging._extras import required_packages
+from nudging.cli.console import answers_progress, err, out, reported_errors, silence_transformers
 from nudging.cli.nudger import converted_model, make_nudger
 from nudging.cli.options import NudgerOptions, nudger_options
 from nudging.errors import SettingsError

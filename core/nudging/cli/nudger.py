@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import get_args
 
+from nudging._extras import required_packages
 from nudging.answer import Author
-from nudging.cli.console import conversion_progress, required_packages
+from nudging.cli.console import conversion_progress
 from nudging.cli.options import NudgerOptions
 from nudging.errors import SettingsError
 from nudging.nudger import Nudger

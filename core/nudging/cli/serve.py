@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from nudging.cli.console import err, loading, reported_errors, required_packages
+from nudging._extras import required_packages
+from nudging.cli.console import err, loading, reported_errors
 from nudging.cli.nudger import make_nudger
 from nudging.cli.options import NudgerOptions, nudger_options
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nudging.errors import MissingDependencyError
+from nudging._extras import required_packages
 
 COLOURS: Mapping[str, str] = {
     "base": "#8a8f98",
@@ -28,12 +28,8 @@ def require_matplotlib() -> None:
     Raises:
         MissingDependencyError: It is not installed.
     """
-    try:
+    with required_packages("a picture", extra="eval"):
         import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"a picture needs the package {error.name}: pip install 'nudging[eval]'"
-        ) from error
 
 
 def figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Any, list[Any]]:

@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 
 from pydantic import BaseModel
 
-from nudging.errors import GrammarError, MissingDependencyError
+from nudging._extras import required_packages
+from nudging.errors import GrammarError
 from nudging.grammar.patterns import portable
 
 Schema: TypeAlias = Mapping[str, Any] | type[BaseModel]
@@ -217,12 +218,8 @@ def _of_lark(lark: str) -> str:
 
 def _problem(source: str) -> str | None:
     """Return the reason why llguidance rejects a grammar, or None if it accepts it."""
-    try:
+    with required_packages("a schema, a regex or a tool", extra="transformers"):
         from llguidance import LLMatcher
-    except ImportError:
-        raise MissingDependencyError(
-            "a schema, a regex or tools need the package llguidance: pip install 'nudging[transformers]'"
-        ) from None
     is_error, messages = LLMatcher.validate_grammar_with_warnings(source)
     return " ".join(messages[0].split()) if is_error else None
 

@@ -5,8 +5,9 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from nudging._extras import required_packages
 from nudging.answer import Author
-from nudging.errors import MissingDependencyError, UnsupportedModelError
+from nudging.errors import UnsupportedModelError
 from nudging.models.base import Model
 from nudging.models.config import ModelConfig
 from nudging.settings import checked
@@ -75,34 +76,13 @@ def require_local(model: Model, argument: str, reason: str) -> "LocalModel":
 
 
 def _local_model(config: ModelConfig) -> Model:
-    try:
+    with required_packages(f"a local model ({config.name!r})", extra="transformers"):
         from nudging.models.local.model import LocalModel
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"a local model ({config.name!r}) needs the package {error.name}: pip install 'nudging[transformers]'"
-        ) from error
-    return LocalModel(
-        config.name,
-        revision=config.revision,
-        dtype=config.dtype,
-        device=config.device,
-        device_map=config.device_map,
-    )
+    return LocalModel(config.name, **config.model_dump(include={"revision", "dtype", "device", "device_map"}))
 
 
 def _remote_model(config: ModelConfig, author: Author) -> Model:
-    try:
+    with required_packages(f"a model on a server ({config.url})", extra="openai"):
         from nudging.models.remote.model import RemoteModel
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"a model on a server ({config.url}) needs the package {error.name}: pip install 'nudging[openai]'"
-        ) from error
-    return RemoteModel(
-        config.name,
-        str(config.url),
-        author=author,
-        api_key=config.api_key,
-        tokenizer=config.tokenizer,
-        timeout=config.timeout,
-        max_retries=config.max_retries,
-    )
+    options = config.model_dump(include={"tokenizer", "timeout", "max_retries"})
+    return RemoteModel(config.name, str(config.url), author=author, api_key=config.api_key, **options)

@@ -14,7 +14,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from nudging.errors import MissingDependencyError, ModelNotFoundError
+from nudging._extras import required_packages
+from nudging.errors import ModelNotFoundError
 
 log = logging.getLogger("nudging")
 
@@ -75,12 +76,10 @@ def build_folder(name: str, build: Callable[[Path], Any]) -> Path:
 
 def convert(gguf: Path, folder: Path, progress: Progress) -> None:
     """Write the weights (in float32) and the tokenizer of a GGUF file into a folder for `from_pretrained`."""
-    try:
+    with required_packages("a GGUF file", extra="transformers"):
         import gguf as _  # noqa: F401 (transformers needs it, and fails with a less helpful message)
-    except ImportError:
-        raise MissingDependencyError("GGUF files need the package gguf: pip install 'nudging[transformers]'") from None
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
 
     source: dict[str, Any] = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name}
     progress("reading the weights")

@@ -7,8 +7,9 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from nudging._extras import required_packages
 from nudging.answer import Author
-from nudging.errors import GrammarError, MissingDependencyError, ModelNotFoundError
+from nudging.errors import GrammarError, ModelNotFoundError
 from nudging.grammar.grammar import Grammar
 from nudging.models.base import Model, Sampling, Tokenizer
 from nudging.models.remote.client import Client
@@ -88,10 +89,6 @@ class RemoteModel(Model):
 
 
 def _transformers_tokenizer(name: str) -> Tokenizer:
-    try:
+    with required_packages(f"the tokenizer {name!r}", extra="transformers"):
         from nudging.models.tokenizer import TransformersTokenizer
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"the tokenizer {name!r} needs the package {error.name}: pip install transformers"
-        ) from error
     return TransformersTokenizer(name)
