@@ -18,7 +18,7 @@ demo: $(VENV)/demo.installed
 	$(BIN)/nudging ask "$(QUESTION)"
 
 test: $(VENV)/demo.installed $(VENV)/test.installed
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(ARGS)
 
 # LangChain's own test suite, its LlamaIndex counterpart, and agents, on the demo pair and on a nudging model that calls tools
 test-standard: $(VENV)/demo.installed $(VENV)/test.installed $(VENV)/tools.installed

@@ -1,6 +1,6 @@
-"""The oracle: the rule in its slowest form. No cache, no hints, no generator, nothing shared with the engine.
+"""The rule in its slowest and simplest form, as a reference: no cache, no hints, and no code shared with the engine.
 
-Every token is a forward pass over the whole text; every text is tokenized anew and decoded whole. What is faster must
+Every token is a forward pass over the whole text, and every text is tokenized and decoded as a whole. The engine must
 give the same answers.
 """
 
@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 
 class NaiveModel:
-    """A model and its tokenizer, and nothing clever."""
+    """A model and its tokenizer, without any optimisation."""
 
     def __init__(self, folder: str, bos: bool) -> None:
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
@@ -22,9 +22,9 @@ class NaiveModel:
         self.ends = {end for one in ends for end in (one if isinstance(one, list) else [one])}
 
     def complete(self, text: str, count: int) -> list[tuple[str, float, bool]]:
-        """Up to `count` greedy tokens: what each adds to the text, the top-1 probability, and whether it is the end."""
+        """Return up to `count` greedy tokens: each one's text, top-1 probability, and True for an end token."""
         ids = self.tokenizer.encode(text, add_special_tokens=self.bos)
-        shown = len(self._decode(ids))
+        decoded = len(self._decode(ids))
         steps = []
         for _ in range(count):
             with torch.no_grad():
@@ -35,8 +35,8 @@ class NaiveModel:
                 return [*steps, ("", probability, True)]
             ids = [*ids, token]
             whole = self._decode(ids)
-            added = "" if whole.endswith("\ufffd") else whole[shown:]
-            shown += len(added)
+            added = "" if whole.endswith("\ufffd") else whole[decoded:]
+            decoded += len(added)
             steps.append((added, probability, False))
         return steps
 
@@ -58,7 +58,7 @@ class NaiveAnswer:
 def naive_answer(
     base: NaiveModel, nudging: NaiveModel, base_prompt: str, nudging_prompt: str, *, threshold: float, until: int
 ) -> NaiveAnswer:
-    """The answer, or as many rounds of it as make more than `until` characters."""
+    """Return the answer, or its first rounds that have more than `until` characters together."""
     answer = NaiveAnswer()
     while len(answer.text) <= until:
         text = answer.text
@@ -82,7 +82,7 @@ def naive_answer(
 
 
 def handover(base: NaiveModel, so_far: str, proposed: str, threshold: float) -> tuple[str, bool]:
-    """The nudging words, and whether the base model takes over after them."""
+    """Return the nudging words, and True if the base model takes over after them."""
     spaces = proposed[: len(proposed) - len(proposed.lstrip(" "))]
     words = proposed.lstrip(" ").split(" ")
     if len(words) == 1:
@@ -98,7 +98,7 @@ def handover(base: NaiveModel, so_far: str, proposed: str, threshold: float) -> 
 
 
 def base_run(base: NaiveModel, base_prompt: str, text: str, threshold: float) -> str:
-    """What the base model writes after the nudging words."""
+    """Return the text that the base model writes after the nudging words."""
     chunk = base.complete(base_prompt + text, 16)
     run, chunk = chunk[0][0], chunk[1:]
     while True:

@@ -1,4 +1,4 @@
-"""A proxy that cuts connections in the middle of answers, at places that a seed decides."""
+"""A proxy that cuts connections in the middle of answers, at pseudo-random places."""
 
 import random
 import socket
@@ -10,7 +10,7 @@ from typing_extensions import Self
 
 
 class CuttingProxy:
-    """Forwards to a port of this machine."""
+    """Forwards connections to a port of this machine, and cuts some of them."""
 
     def __init__(self, port: int) -> None:
         self._to = ("127.0.0.1", port)
@@ -21,7 +21,7 @@ class CuttingProxy:
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}/v1"
 
     def arm(self, seed: int) -> None:
-        """The next connection is cut, and some of those after it."""
+        """Cut the next connection, and some of those after it. The seed decides which ones, and where."""
         self._random, self._armed = random.Random(seed), True
 
     def __enter__(self) -> Self:

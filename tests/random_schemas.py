@@ -1,4 +1,4 @@
-"""Random JSON schemas: what people write, and what only a fuzzer would."""
+"""Random JSON schemas, from common ones to unusual ones."""
 
 import random
 from typing import Any
@@ -40,7 +40,7 @@ NAMES = [
 
 
 def random_schema(rng: random.Random, depth: int = 3) -> Schema:
-    """A schema of an object, an array, a union or a plain value; those that hold others are `depth` deep at most."""
+    """Return a schema of an object, an array, a union or a plain value, nested at most `depth` levels deep."""
     kinds = [_string, _string, _integer, _number, _plain, _enum, _const]
     if depth > 0:
         kinds += [_object, _object, _object, _array, _array, _union]
@@ -48,6 +48,7 @@ def random_schema(rng: random.Random, depth: int = 3) -> Schema:
 
 
 def random_object_schema(rng: random.Random, depth: int = 3) -> Schema:
+    """Return a schema of an object, nested at most `depth` levels deep."""
     return _object(rng, depth - 1)
 
 

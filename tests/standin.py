@@ -1,7 +1,7 @@
 """A small server in this process that speaks vLLM's protocol, with a tiny model behind it, and fails on request.
 
-It stands in for vLLM in what the client does with answers and failures. That vLLM itself answers so is tested against
-the real one (`test_vllm.py`).
+It stands in for vLLM in tests of what the client does with answers and failures. `test_vllm.py` tests that vLLM itself
+answers in this way.
 """
 
 import json
@@ -14,20 +14,39 @@ from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
 
+from nudging import Nudger
 from nudging.models.local.model import LocalModel
+
+QUESTIONS = ["why is the sky blue?", "are whales far away?", "🌍 go there"]
+
+
+def remote(servers: tuple["StandIn", "StandIn"], **options: Any) -> Nudger:
+    """Return a nudger whose base and nudging model are on these servers."""
+    base, nudging = servers
+    names: dict[str, Any] = {"base_model": base.name, "nudging_model": nudging.name}
+    urls = {"base_url": base.url, "nudging_url": nudging.url}
+    return Nudger(**{**names, **urls, "threshold": 0.2, "max_tokens": 24, **options})
 
 
 @dataclass
 class StandIn:
-    """What the server does, and what it saw.
+    """A stand-in server: its behaviour, and the requests that it got.
 
     Args:
-        model: What answers.
-        faults: How the next completions fail, one after the other: a status code, alone or as (status, seconds) with a
-            `Retry-After` header; "reset" before an answer; ("cut", n) after so many chunks; None not at all.
-        logprobs: Whether it sends any.
-        lists_end: Whether the end token is in its list of tokens.
-        tokenizes: Whether it tells of its tokenizer.
+        model: The model that answers.
+        name: The server's name for the model.
+        url: The URL of the API.
+        faults: How the next completions fail, in order: a status code; (status, seconds) for one with a `Retry-After`
+            header; "reset" before the answer; ("cut", n) after n chunks; None to answer.
+        logprobs: Send log-probabilities.
+        lists_end: List the end token among the tokens.
+        tokenizes: Have /tokenize and /detokenize.
+        requests: The bodies of all requests for completions.
+        headers: The headers of all POST requests.
+        abandoned: Number of completions whose client closed the connection.
+        running: Number of completions that are running.
+        most_running: Highest number of completions that were running at the same time.
+        lock: Guards the counters.
     """
 
     model: LocalModel
@@ -47,7 +66,7 @@ class StandIn:
 
 @contextmanager
 def standing_in(folder: Path, **options: Any) -> Iterator[StandIn]:
-    """A server on a port of its own."""
+    """Run a stand-in server for the model in this folder, on a free port."""
     standin = StandIn(LocalModel(folder), **options)
     standin.model.load()
 

@@ -1,4 +1,4 @@
-"""The engine answers as the naive decoder does, on tiny models whose window, tokenizers and characters are awkward."""
+"""The engine gives the answers of the naive decoder, on tiny models with sliding windows and split characters."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def tiny_pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.mark.parametrize("threshold", [0.05, 0.2, 0.4])
-def test_answers_are_those_of_the_naive_decoder(tiny_pair: tuple[Path, Path], threshold: float) -> None:
+def test_the_engine_gives_the_answers_of_the_naive_decoder(tiny_pair: tuple[Path, Path], threshold: float) -> None:
     base, nudging = NaiveModel(str(tiny_pair[0]), bos=True), NaiveModel(str(tiny_pair[1]), bos=False)
     nudger = Nudger(*tiny_pair, threshold=threshold, max_tokens=32)
     for question in QUESTIONS:
@@ -26,7 +26,7 @@ def test_answers_are_those_of_the_naive_decoder(tiny_pair: tuple[Path, Path], th
         expected = naive_answer(
             base, nudging, prompts.base, prompts.nudging, threshold=threshold, until=len(answer.text)
         )
-        words = [said for said in expected.nudging_words if said]
+        words = [words for words in expected.nudging_words if words]
         if answer.finish_reason == "length":
             assert expected.text.startswith(answer.text)
             assert answer.nudging_words[:-1] == words[: len(answer.nudging_words) - 1]
@@ -41,8 +41,7 @@ def test_hints_and_caches_change_no_answer(tiny_pair: tuple[Path, Path], thresho
         Nudger(*(LocalModel(folder, kept_caches=kept) for folder in tiny_pair), max_tokens=32, hints=hints)
         for hints, kept in ((True, 0), (False, 0), (True, 4))
     )
-    for question in QUESTIONS * 2:
-        for drawn in ({}, {"temperature": 1.0, "top_p": 0.9, "seed": 5}):
-            pieces = plain.generate(question, threshold=threshold, **drawn).pieces
-            assert hinted.generate(question, threshold=threshold, **drawn).pieces == pieces
-            assert warm.generate(question, threshold=threshold, **drawn).pieces == pieces
+    asked = [(one, drawn) for one in QUESTIONS for drawn in ({}, {"temperature": 1.0, "top_p": 0.9, "seed": 5})]
+    expected = [plain.generate(one, threshold=threshold, **drawn).pieces for one, drawn in asked]
+    for nudger in (hinted, warm, warm):  # the second time the caches hold every answer
+        assert [nudger.generate(one, threshold=threshold, **drawn).pieces for one, drawn in asked] == expected

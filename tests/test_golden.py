@@ -1,4 +1,4 @@
-"""The real pair answers as the authors' own program does. `make golden` runs all transcripts, every way."""
+"""The real pair answers as the authors' own program does. `make golden` runs all transcripts in all settings."""
 
 import json
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ OF_SAMPLE = [pytest.param(case, id=case["id"]) for case in CASES if case["id"] i
 
 
 def answer(nudger: Nudger, case: dict[str, Any]) -> Answer:
-    # the program counted its budget in a third tokenizer's tokens: some answers are longer in the base model's
+    # the program counted its budget with a third tokenizer: some answers are longer in base-model tokens
     prompts = Prompts(base=case["base_prompt"], nudging=case["nudge_prompt"])
     return nudger.generate(prompts, threshold=case["gamma"], max_tokens=case["max_tokens"] * 3 // 2)
 
@@ -39,30 +39,31 @@ def check(answer: Answer, case: dict[str, Any]) -> None:
 def test_a_sample_of_the_transcripts_is_reproduced(demo: Nudger, case: dict[str, Any]) -> None:
     found = answer(demo, case)
     check(found, case)
-    assert found.usage.base.forward_passes <= found.usage.completion_tokens  # the authors' program: 3.1 a token
+    # the authors' program needs 3.1 forward passes per token
+    assert found.usage.base.forward_passes <= found.usage.completion_tokens
 
 
 @pytest.mark.parametrize("case", OF_SAMPLE)
-def test_messages_are_rendered_as_the_authors_do(demo: Nudger, case: dict[str, Any]) -> None:
+def test_messages_are_rendered_as_in_the_authors_program(demo: Nudger, case: dict[str, Any]) -> None:
     messages = [{"role": "system", "content": case["system"]}, {"role": "user", "content": case["question"]}]
     assert demo.prompts(messages) == Prompts(base=case["base_prompt"], nudging=case["nudge_prompt"])
 
 
 @pytest.mark.parametrize("case", [case for case in BY_ID if case.id in {"rag-98", "unicode"}])
-def test_hints_change_nothing_on_the_real_pair(pair: tuple[Path, Path], case: dict[str, Any]) -> None:
+def test_without_hints_the_real_pair_gives_the_same_answer(pair: tuple[Path, Path], case: dict[str, Any]) -> None:
     plain = answer(cold(pair, hints=False), case)
     assert plain.text == case["answer"]
     assert plain.rounds == case["rounds"]
-    for usage in (plain.usage.base, plain.usage.nudging):  # nothing is prefilled twice
+    for usage in (plain.usage.base, plain.usage.nudging):  # no token is prefilled twice
         assert usage.tokens_fed <= usage.prompt_tokens + usage.forward_passes * 3
 
 
 def cold(pair: tuple[Path, Path], hints: bool) -> Nudger:
-    """Models that find nothing in their caches that another answer left there."""
+    """Return a nudger whose models keep no KV caches between answers."""
     return Nudger(LocalModel(pair[0], kept_caches=0), LocalModel(pair[1], kept_caches=0), hints=hints)
 
 
-# every transcript, every way
+# every transcript in all settings
 
 
 @pytest.fixture(params=[1, 2], ids=["one-thread", "two-threads"])
@@ -76,7 +77,7 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
 @pytest.mark.golden
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("case", BY_ID)
-def test_every_transcript_whatever_the_threads_hints_and_caches(
+def test_threads_hints_and_caches_change_no_transcript(
     pair: tuple[Path, Path], threads: int, case: dict[str, Any]
 ) -> None:
     unload_models()

@@ -1,4 +1,4 @@
-"""What imports what, and what is public."""
+"""The packages that an import loads, and the public names."""
 
 import subprocess
 import sys
@@ -40,11 +40,11 @@ def imported_with(statement: str) -> set[str]:
         ("import nudging.rule", {"torch", "transformers"}),
     ],
 )
-def test_nobody_pays_for_what_they_do_not_use(statement: str, absent: set[str]) -> None:
+def test_an_import_loads_no_package_that_it_does_not_need(statement: str, absent: set[str]) -> None:
     assert not imported_with(statement) & absent
 
 
-def test_without_the_extra_a_local_model_says_what_to_install() -> None:
+def test_the_error_for_a_missing_package_says_what_to_install() -> None:
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "from nudging import MissingDependencyError, Nudger\n"
@@ -56,17 +56,17 @@ def test_without_the_extra_a_local_model_says_what_to_install() -> None:
 
 
 @pytest.mark.parametrize("package", [nudging, langchain_nudging, llamaindex_nudging])
-def test_all_that_is_exported_exists_and_is_sorted(package: object) -> None:
+def test_exported_names_exist_and_are_sorted(package: object) -> None:
     names = package.__all__  # type: ignore[attr-defined]
     assert sorted(names) == names
     assert all(hasattr(package, name) for name in names)
 
 
-def test_llamaindex_finds_the_model_where_its_integrations_are() -> None:
+def test_the_model_is_importable_as_an_integration_of_llamaindex() -> None:
     assert import_module("llama_index.llms.nudging").NudgingLLM is llamaindex_nudging.NudgingLLM
 
 
-def test_every_error_is_a_nudging_error_and_drawn_in_the_tree() -> None:
+def test_every_error_is_a_nudging_error_and_listed_in_the_tree() -> None:
     errors = [value for value in vars(nudging.errors).values() if isinstance(value, type)]
     assert all(issubclass(error, nudging.NudgingError) for error in errors)
     assert all(error.__name__ in nudging.errors.__doc__ for error in errors)

@@ -1,4 +1,4 @@
-"""The engine: prompts in, pieces out; streams, threads, event loops, and what they leave behind."""
+"""The engine: answers, streams, threads, event loops, cancellation, and refused arguments."""
 
 import asyncio
 import time
@@ -42,21 +42,21 @@ async def test_async_answers_are_the_same(tiny: Nudger, question: str) -> None:
 
 
 @given(question=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # a nudger has no state of its own
-def test_any_text_can_be_asked_about_in_any_script(tiny: Nudger, question: str) -> None:
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # no example changes the fixture
+def test_any_text_in_any_script_can_be_the_prompt(tiny: Nudger, question: str) -> None:
     answer = tiny.generate(question, max_tokens=8)
     assert answer.text == "".join(piece.text for piece in tiny.stream(question, max_tokens=8))
     answer.text.encode()
 
 
-def test_overrides_hold_for_one_call(tiny: Nudger) -> None:
+def test_an_option_of_a_call_changes_no_later_call(tiny: Nudger) -> None:
     before = tiny.generate(QUESTIONS[0])
     assert 0 < tiny.generate(QUESTIONS[0], max_tokens=3).usage.completion_tokens <= 3
     assert tiny.generate(QUESTIONS[0], max_tokens=None).pieces == before.pieces
     assert tiny.generate(QUESTIONS[0]).pieces == before.pieces
 
 
-def test_a_seed_gives_the_same_answer_and_no_seed_another_each_time(tiny: Nudger) -> None:
+def test_a_seed_repeats_an_answer_and_without_one_answers_differ(tiny: Nudger) -> None:
     def drawn(seed: int | None) -> str:
         return tiny.generate(QUESTIONS[0], temperature=1.5, seed=seed).text
 
@@ -65,7 +65,7 @@ def test_a_seed_gives_the_same_answer_and_no_seed_another_each_time(tiny: Nudger
     assert len({drawn(seed) for seed in range(5)}) > 1
 
 
-def test_usage_counts_what_was_done(tiny: Nudger) -> None:
+def test_usage_counts_tokens_and_forward_passes(tiny: Nudger) -> None:
     answer = tiny.generate(QUESTIONS[0])
     assert answer.usage.completion_tokens == sum(piece.tokens for piece in answer.pieces)
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
@@ -92,20 +92,20 @@ def test_nudgers_that_name_the_same_models_share_their_weights(tiny: Nudger, tin
     assert load_model(tiny_base, dtype="bfloat16") is not tiny.base_model
 
 
-def test_threads_on_one_nudger_get_right_answers(tiny: Nudger) -> None:
+def test_concurrent_threads_change_no_answer(tiny: Nudger) -> None:
     expected = [tiny.generate(question).pieces for question in QUESTIONS]
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(tiny.generate, QUESTIONS * 4))
     assert [answer.pieces for answer in answers] == expected * 4
 
 
-async def test_concurrent_tasks_get_right_answers(tiny: Nudger) -> None:
+async def test_concurrent_tasks_change_no_answer(tiny: Nudger) -> None:
     expected = [tiny.generate(question).pieces for question in QUESTIONS]
     answers = await asyncio.gather(*map(tiny.agenerate, QUESTIONS))
     assert [answer.pieces for answer in answers] == expected
 
 
-def test_many_prompts_are_answered_as_they_are_one_by_one(tiny: Nudger) -> None:
+def test_generate_many_gives_the_answers_of_generate(tiny: Nudger) -> None:
     expected = [tiny.generate(question).pieces for question in QUESTIONS]
     assert [answer.pieces for answer in tiny.generate_many(QUESTIONS * 4)] == expected * 4
     assert tiny.generate_many([]) == []
@@ -114,7 +114,7 @@ def test_many_prompts_are_answered_as_they_are_one_by_one(tiny: Nudger) -> None:
     assert [answer.pieces for answer in tiny.generate_many(QUESTIONS, **drawn)] == one_by_one
 
 
-async def test_many_prompts_are_answered_without_blocking_the_loop(tiny: Nudger) -> None:
+async def test_agenerate_many_does_not_block_the_event_loop(tiny: Nudger) -> None:
     expected = [tiny.generate(question).pieces for question in QUESTIONS]
     work = asyncio.create_task(tiny.agenerate_many(QUESTIONS * 4, at_once=3))
     ticks = 0
@@ -125,14 +125,14 @@ async def test_many_prompts_are_answered_without_blocking_the_loop(tiny: Nudger)
     assert ticks > len(QUESTIONS)
 
 
-def test_many_prompts_are_checked_before_the_first_is_answered(tiny: Nudger) -> None:
+def test_all_prompts_are_checked_before_the_first_is_answered(tiny: Nudger) -> None:
     with pytest.raises(PromptError):
         tiny.generate_many([*QUESTIONS, ""])
     with pytest.raises(SettingsError, match="at_once=0"):
         tiny.generate_many(QUESTIONS, at_once=0)
 
 
-async def test_one_of_many_that_fails_gives_up_the_others(tiny: Nudger) -> None:
+async def test_one_failed_prompt_cancels_the_others(tiny: Nudger) -> None:
     too_long = "the sky " * 2000
     with pytest.raises(ContextLengthError):
         tiny.generate_many([too_long, *QUESTIONS])
@@ -154,7 +154,7 @@ def test_a_stream_closed_early_keeps_its_answer_and_frees_the_engine(tiny: Nudge
     assert tiny.generate(QUESTIONS[0]).pieces == whole.pieces
 
 
-def test_what_was_not_asked_for_is_not_computed(tiny_base: Path, tiny_nudging: Path) -> None:
+def test_a_closed_stream_computes_no_more_steps(tiny_base: Path, tiny_nudging: Path) -> None:
     nudger = Nudger(tiny_base, tiny_nudging, threshold=0.3, max_tokens=40)
     whole = nudger.generate(QUESTIONS[0])
     stream = nudger.stream(QUESTIONS[0] + "!")
@@ -182,7 +182,7 @@ async def test_breaking_out_of_an_async_stream_frees_the_engine(tiny: Nudger) ->
     assert (await tiny.agenerate(QUESTIONS[0])).pieces == tiny.generate(QUESTIONS[0]).pieces
 
 
-async def test_the_event_loop_goes_on_while_a_model_works() -> None:
+async def test_a_slow_model_does_not_block_the_event_loop() -> None:
     def slowly(prompt: str, text: str) -> Sequence[Step]:
         time.sleep(0.2)
         return [Step("done", 1.0), Step("", 1.0, end=True)]
@@ -201,7 +201,7 @@ def fails(prompt: str, text: str) -> Sequence[Step]:
     raise RuntimeError("the server is gone")
 
 
-async def test_an_exception_inside_reaches_the_caller() -> None:
+async def test_an_exception_of_a_model_reaches_the_caller() -> None:
     nudger = Nudger(ScriptedModel(fails), ScriptedModel("one two three " * 6))
     with pytest.raises(RuntimeError, match="the server is gone"):
         nudger.generate("Hi")
@@ -211,7 +211,7 @@ async def test_an_exception_inside_reaches_the_caller() -> None:
         list(nudger.stream("Hi"))
 
 
-# bad input
+# refused arguments
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ async def test_an_exception_inside_reaches_the_caller() -> None:
         ("stop", 3, "stop=3"),
     ],
 )
-def test_a_setting_out_of_its_range_is_refused_by_name(setting: str, value: Any, message: str) -> None:
+def test_a_setting_out_of_range_is_named(setting: str, value: Any, message: str) -> None:
     model = ScriptedModel("Hello")
     with pytest.raises(SettingsError, match=message):
         Nudger(model, model, **{setting: value})
@@ -241,7 +241,7 @@ def test_a_setting_out_of_its_range_is_refused_by_name(setting: str, value: Any,
             ask("Hi", **{setting: value})
 
 
-def test_an_unknown_setting_is_refused_with_those_there_are() -> None:
+def test_the_error_for_an_unknown_setting_lists_the_known_ones() -> None:
     model = ScriptedModel("Hello")
     with pytest.raises(SettingsError, match="no setting 'gamma': choose from threshold, lookahead"):
         Nudger(model, model).generate("Hi", gamma=0.4)
@@ -257,12 +257,12 @@ def test_an_unknown_setting_is_refused_with_those_there_are() -> None:
         {"device": "cpu", "device_map": "auto"},
     ],
 )
-def test_models_that_cannot_be_are_refused_at_once(arguments: dict[str, Any]) -> None:
+def test_impossible_model_options_are_refused_at_once(arguments: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match=next(iter(arguments))):
         Nudger(**{"base_model": "a", "nudging_model": "b"} | arguments)
 
 
-def test_a_nudger_is_light_until_the_first_question(tmp_path: Path) -> None:
+def test_models_are_looked_up_at_the_first_call(tmp_path: Path) -> None:
     nudger = Nudger(tmp_path / "nowhere", tmp_path / "nowhere-either")
     with pytest.raises(PromptError):
         nudger.stream("")  # the prompt is checked first
@@ -270,16 +270,16 @@ def test_a_nudger_is_light_until_the_first_question(tmp_path: Path) -> None:
         nudger.stream("why")
 
 
-def test_prompts_are_raw(tiny: Nudger) -> None:
+def test_rendered_prompts_are_used_unchanged(tiny: Nudger) -> None:
     assert tiny.prompts(Prompts(base="a", nudging="b")) == Prompts(base="a", nudging="b")
     assert tiny.generate(Prompts(base="the sky", nudging="the sky")).text
 
 
-def test_a_repr_names_the_models_and_what_was_changed() -> None:
+def test_the_repr_shows_the_models_and_the_changed_settings() -> None:
     assert repr(Nudger("a", "b", threshold=0.2)) == "Nudger(base_model='a', nudging_model='b', threshold=0.2)"
 
 
-def test_the_identity_holds_all_that_shapes_an_answer() -> None:
+def test_the_identity_changes_with_every_option_that_can_change_an_answer() -> None:
     plain = Nudger("a", "b").identity
     for change in [
         {"base_model": "c"},

@@ -1,4 +1,4 @@
-"""What must hold on real models beyond their answers: reuse, threads, chats, scripts of the world."""
+"""The real pair: reuse of KV caches, threads, chats, and many scripts."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,29 +13,29 @@ DOCUMENT = {
 }
 
 
-def ask(question: str) -> list[dict[str, str]]:
+def chat_about(question: str) -> list[dict[str, str]]:
     return [DOCUMENT, {"role": "user", "content": question}]
 
 
 def test_the_second_question_on_a_document_does_not_prefill_it_again(demo: Nudger) -> None:
-    # with a short look-ahead the base model is asked too, before the nudging model comes to its end
+    # a short lookahead, so that the base model is used before the nudging model ends its turn
     settings = {"lookahead": 4, "max_tokens": 12}
-    first = demo.generate(ask("How tall is the tower?"), **settings).usage
-    second = demo.generate(ask("When was it completed?"), **settings).usage
+    first = demo.generate(chat_about("How tall is the tower?"), **settings).usage
+    second = demo.generate(chat_about("When was it completed?"), **settings).usage
     for before, after in [(first.base, second.base), (first.nudging, second.nudging)]:
         assert before.prompt_tokens > 100
         assert after.tokens_fed < after.prompt_tokens / 2
 
 
-def test_a_chat_goes_on_from_its_own_answers(demo: Nudger) -> None:
-    chat = ask("How tall is the tower?")
+def test_a_chat_reuses_the_cache_of_its_earlier_answers(demo: Nudger) -> None:
+    chat = chat_about("How tall is the tower?")
     chat.append({"role": "assistant", "content": demo.generate(chat, max_tokens=16).text})
     chat.append({"role": "user", "content": "And where does it stand?"})
     usage = demo.generate(chat, max_tokens=16).usage
     assert usage.nudging.tokens_fed < usage.nudging.prompt_tokens / 2
 
 
-def test_threads_get_the_answers_they_would_get_alone(demo: Nudger) -> None:
+def test_concurrent_threads_change_no_answer(demo: Nudger) -> None:
     questions = ["What is the capital of France?", "Name a colour.", "What is the capital of France?"]
     alone = [demo.generate(question, max_tokens=12).pieces for question in questions]
     with ThreadPoolExecutor(3) as pool:
@@ -43,7 +43,7 @@ def test_threads_get_the_answers_they_would_get_alone(demo: Nudger) -> None:
     assert together == alone
 
 
-def test_any_script_streams_in_whole_characters(demo: Nudger) -> None:
+def test_all_scripts_stream_in_whole_characters(demo: Nudger) -> None:
     for question in ["用中文打个招呼", "قل مرحبا", "Three emoji, please: 🌍"]:
         pieces = list(demo.stream(question, max_tokens=16, threshold=0.2))
         assert "".join(piece.text for piece in pieces) == demo.generate(question, max_tokens=16, threshold=0.2).text
@@ -51,9 +51,9 @@ def test_any_script_streams_in_whole_characters(demo: Nudger) -> None:
 
 
 def test_a_seed_gives_the_same_answer_with_hints_and_without(demo: Nudger, pair: tuple[Path, Path]) -> None:
-    drawn = {"temperature": 0.9, "top_p": 0.95, "seed": 11, "max_tokens": 20}
+    drawn = {"temperature": 0.9, "top_p": 0.95, "seed": 11, "max_tokens": 12}
     question = "Tell me something about the sea."
     answer = demo.generate(question, **drawn)
-    without_hints = Nudger(*map(LocalModel, pair), hints=False)  # models of its own: no cache has the answer
+    without_hints = Nudger(*map(LocalModel, pair), hints=False)  # separate models: no cache has the answer
     assert without_hints.generate(question, **drawn).pieces == answer.pieces
     assert demo.generate(question, **{**drawn, "seed": 12}).text != answer.text

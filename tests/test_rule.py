@@ -1,4 +1,4 @@
-"""The rule of docs/rule.md, word by word, from tables: no model."""
+"""The rule of docs/rule.md against tables of steps, without a model."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from nudging.rule import Ask, Fit, More, Prefetch, nudge
 from nudging.step import FittedText, Step
 
 Lines = Mapping[str, Sequence[Step]]
-"""What a model says after each text that it may be asked about."""
+"""A model's steps after each text that it may be asked after."""
 
-NOTHING: Lines = {}
-SILENT = [Step("", 1.0, end=True)]
+NO_STEPS: Lines = {}
+END = [Step("", 1.0, end=True)]
 
 
 @dataclass
@@ -22,7 +22,7 @@ class Played:
     pieces: list[Piece]
     finish_reason: str
     asked: list[tuple[str, str]]
-    expected: list[str]
+    prefetched: list[str]
 
     @property
     def text(self) -> str:
@@ -35,25 +35,25 @@ class Played:
 
 def play(
     nudging: Lines,
-    base: Lines = NOTHING,
+    base: Lines = NO_STEPS,
     *,
     threshold: float = 0.4,
     lookahead: int = 16,
     max_tokens: int = 100,
     stop: Sequence[str] = (),
 ) -> Played:
-    """Run the rule against two tables. A character is a token of the budget."""
+    """Run the rule against two tables. Every character counts as one token of the budget."""
     rule = nudge(threshold=threshold, lookahead=lookahead, max_tokens=max_tokens, stop=stop)
     lines = {"nudging": nudging, "base": base}
-    pieces, asked, expected, steps, reply = [], [], [], iter(()), None
+    pieces, asked, prefetched, steps, reply = [], [], [], iter(()), None
     while True:
         try:
-            request, reply = rule.send(reply), None
+            action, reply = rule.send(reply), None
         except StopIteration as finished:
-            return Played(pieces, finished.value, asked, expected)
-        match request:
+            return Played(pieces, finished.value, asked, prefetched)
+        match action:
             case Piece():
-                pieces.append(request)
+                pieces.append(action)
             case Ask(author, text, limit):
                 asked.append((author, text))
                 assert text in lines[author], f"the {author} model is asked after {text!r}"
@@ -62,7 +62,7 @@ def play(
             case More():
                 reply = next(steps, None)
             case Prefetch(text):
-                expected.append(text)
+                prefetched.append(text)
             case Fit(text, limit):
                 reply = FittedText(text[:limit], len(text[:limit]))
 
@@ -78,17 +78,17 @@ def unsure(token: str = " um") -> list[Step]:
 # 1. proposal
 
 
-def test_a_turn_that_ends_inside_the_window_is_the_answer() -> None:
+def test_a_proposal_that_ends_the_turn_ends_the_answer() -> None:
     played = play({"": say("Paris", " it", " is.", end=True)})
     assert (played.text, played.finish_reason) == ("Paris it is.", "stop")
     assert played.asked == [("nudging", "")]
 
 
-def test_a_turn_that_ends_at_once_ends_the_answer() -> None:
+def test_an_empty_proposal_that_ends_the_turn_ends_the_answer() -> None:
     assert play({"": say(end=True)}).finish_reason == "stop"
 
 
-# 2. words
+# 2. words and prefetching
 
 
 @pytest.mark.parametrize(
@@ -102,20 +102,18 @@ def test_a_turn_that_ends_at_once_ends_the_answer() -> None:
         ([" "], []),
     ],
 )
-def test_the_base_model_is_expected_at_the_first_boundary_once_a_word_follows_it(
-    proposal: list[str], expected: list[str]
-) -> None:
+def test_the_first_boundary_is_prefetched_once_a_word_follows_it(proposal: list[str], expected: list[str]) -> None:
     played = play({"": say(*proposal, end=True)})
-    assert played.expected == expected
+    assert played.prefetched == expected
 
 
-def test_what_is_expected_is_asked_unless_the_turn_ends() -> None:
+def test_the_prefetched_text_is_asked_for_unless_the_turn_ends() -> None:
     played = play(
         {"": say("So", " it", " is"), "So it": say(" done", " now", end=True)},
         {"So": unsure(), "So it": unsure()},
     )
     assert [(author, text) for author, text in played.asked if author == "base"][:1] == [("base", "So")]
-    assert played.expected == ["So", "So it done"]
+    assert played.prefetched == ["So", "So it done"]
 
 
 def test_a_proposal_of_one_word_is_appended_whole_and_a_new_round_starts() -> None:
@@ -134,7 +132,7 @@ def test_a_newline_stays_inside_its_word() -> None:
     assert played.authors == [("nudging", "First,\nwe"), ("base", " so")]
 
 
-def test_an_empty_word_from_two_spaces_is_no_boundary() -> None:
+def test_two_spaces_in_a_row_are_one_boundary() -> None:
     nudging = {"": say("One  two three"), "One ": say(end=True), "One  two so": say(end=True)}
     played = play(nudging, {"One ": unsure(), "One  two": [*say(" so"), *unsure()]})
     assert ("base", "One") not in played.asked
@@ -150,57 +148,57 @@ def test_an_empty_word_from_two_spaces_is_no_boundary() -> None:
         (0.4, " x", True),  # at the threshold
         (0.39, " x", False),
         (0.1, " two", True),  # agreement with the next word
-        (0.1, " tw", True),  # with its beginning
+        (0.1, " tw", True),  # agreement with its start
         (0.1, " ", True),
-        (0.1, "two", False),  # the space counts
-        (0.1, " two three", False),  # more than the word
+        (0.1, "two", False),  # the space before a word is part of it
+        (0.1, " two three", False),  # longer than the word
         (0.1, "", True),  # an unfinished character agrees with anything
     ],
 )
 def test_the_base_model_takes_over_where_it_is_sure_or_agrees(probability: float, token: str, hands_over: bool) -> None:
-    ended = {f"One{token}": SILENT, "One": SILENT, "One two": SILENT}
+    ended = {f"One{token}": END, "One": END, "One two": END}
     played = play(
         {"": say("One two three"), **ended}, {"One": [Step(token, probability), *unsure()], "One two": unsure()}
     )
     assert (("base", "One two") not in played.asked) == hands_over
 
 
-def test_the_words_before_the_first_such_boundary_are_the_nudging_words() -> None:
+def test_the_nudging_words_are_those_before_the_boundary_where_the_base_model_takes_over() -> None:
     base = {"a": unsure(), "a b": unsure(), "a b c": [*say(" sure"), *unsure()]}
-    played = play({"": say("a b c d e"), "a b c sure": SILENT}, base)
+    played = play({"": say("a b c d e"), "a b c sure": END}, base)
     assert played.authors == [("nudging", "a b c"), ("base", " sure")]
 
 
-def test_without_a_boundary_all_words_but_the_last_are_appended() -> None:
-    played = play({"": say("a b c"), "a b": SILENT}, {"a": unsure(), "a b": unsure()})
+def test_without_a_handover_all_words_but_the_last_are_appended() -> None:
+    played = play({"": say("a b c"), "a b": END}, {"a": unsure(), "a b": unsure()})
     assert played.authors == [("nudging", "a b")]
 
 
 # 4. base run
 
 
-def test_the_base_model_goes_on_while_it_is_sure_and_the_first_token_under_is_dropped() -> None:
+def test_a_run_continues_while_the_base_model_is_sure_and_drops_the_first_token_below_the_threshold() -> None:
     run = [Step(" b", 0.9), Step(" c", 0.4), Step(" d", 0.39), Step(" e", 0.9)]
-    played = play({"": say("a x y"), "a b c": SILENT}, {"a": run})
+    played = play({"": say("a x y"), "a b c": END}, {"a": run})
     assert played.authors == [("nudging", "a"), ("base", " b"), ("base", " c")]
 
 
-def test_the_base_models_end_is_never_final() -> None:
+def test_the_end_token_of_the_base_model_ends_its_run_and_not_the_answer() -> None:
     played = play({"": say("a x y"), "a b": say(" go", " on", end=True)}, {"a": say(" b", end=True)})
     assert (played.text, played.finish_reason) == ("a b go on", "stop")
 
 
-def test_the_base_models_end_may_take_over_and_ends_its_run() -> None:
+def test_an_end_token_of_the_base_model_at_the_handover_makes_an_empty_run() -> None:
     played = play({"": say("a x y"), "a": say(" c", end=True)}, {"a": [Step("", 0.1, end=True)]})
     assert played.authors == [("nudging", "a"), ("nudging", " c")]
 
 
-def test_a_run_goes_on_in_chunks_of_sixteen() -> None:
+def test_a_run_continues_in_chunks_of_sixteen_tokens() -> None:
     first = [f" {number}" for number in range(16)]
     second = [f" {number}" for number in range(16, 20)]
     text = "a" + "".join(first)
     played = play(
-        {"": say("a x y"), text + "".join(second): SILENT},
+        {"": say("a x y"), text + "".join(second): END},
         {"a": say(*first), text: [*say(*second), *unsure()]},
         max_tokens=1000,
     )
@@ -211,27 +209,27 @@ def test_a_run_goes_on_in_chunks_of_sixteen() -> None:
 # 5. loop guards
 
 
-def test_a_chunk_that_already_stands_in_the_run_ends_it() -> None:
+def test_a_chunk_that_the_run_already_contains_ends_it() -> None:
     chunk = [" la"] * 16
     text = "a" + "".join(chunk)
-    played = play({"": say("a x y"), text: SILENT}, {"a": say(*chunk), text: say(*chunk)})
-    assert played.text == text  # the first chunk's fifteen did not yet stand in the one that took over
+    played = play({"": say("a x y"), text: END}, {"a": say(*chunk), text: say(*chunk)})
+    assert played.text == text  # the first chunk's fifteen tokens are not in the run of one token before them
 
 
 @pytest.mark.parametrize(("last", "ends"), [(" 14", True), (" new", False)])
-def test_the_guards_look_at_what_was_not_accepted_too(last: str, ends: bool) -> None:
+def test_the_guards_also_look_at_tokens_that_were_not_accepted(last: str, ends: bool) -> None:
     first = [" la", *(f" {n}" for n in range(15))]
     text = "a" + "".join(first)
     again = [*say(" 11", " 12", " 13"), Step(last, 0.1), Step("", 0.9, end=True)]
     played = play(
-        {"": say("a x y"), text: SILENT, f"{text} 11 12 13": SILENT}, {"a": say(*first), text: again}, max_tokens=1000
+        {"": say("a x y"), text: END, f"{text} 11 12 13": END}, {"a": say(*first), text: again}, max_tokens=1000
     )
     assert played.text == (text if ends else f"{text} 11 12 13")  # three words are too few for the other guard
 
 
-def test_a_chunk_of_up_to_five_words_may_stand_in_the_answer() -> None:
+def test_a_chunk_of_up_to_five_words_may_repeat_the_answer() -> None:
     played = play(
-        {"": say("on we go , a x"), "on we go , on we go": SILENT},
+        {"": say("on we go , a x"), "on we go , on we go": END},
         {
             "on": unsure(),
             "on we": unsure(),
@@ -242,9 +240,9 @@ def test_a_chunk_of_up_to_five_words_may_stand_in_the_answer() -> None:
     assert played.text == "on we go , on we go"
 
 
-def test_a_long_accepted_part_that_stands_in_the_answer_ends_the_run() -> None:
+def test_a_chunk_of_more_than_five_words_that_the_answer_contains_ends_the_run() -> None:
     line = " one two three four five six"
-    nudging = {"": say(f"So{line} so x"), f"So{line} so well": SILENT}
+    nudging = {"": say(f"So{line} so x"), f"So{line} so well": END}
     words = f"So{line} so".split(" ")
     base = {" ".join(words[:n]): unsure() for n in range(1, len(words))}
     base[f"So{line} so"] = [*say(" well", *(f" {word}" for word in line.split())), *unsure()]
@@ -254,11 +252,11 @@ def test_a_long_accepted_part_that_stands_in_the_answer_ends_the_run() -> None:
 def test_an_empty_chunk_ends_the_run() -> None:
     tokens = [f" {number}" for number in range(16)]
     text = "a" + "".join(tokens)
-    played = play({"": say("a x y"), text: SILENT}, {"a": say(*tokens), text: say(end=True)})
+    played = play({"": say("a x y"), text: END}, {"a": say(*tokens), text: say(end=True)})
     assert (played.text, played.finish_reason) == (text, "stop")
 
 
-def test_the_same_nudging_words_a_fourth_round_running_end_the_answer_unappended() -> None:
+def test_the_same_nudging_words_in_four_rounds_end_the_answer_and_are_dropped() -> None:
     words = [" a", " a a", " a a a"]
     played = play({text: say(" a") for text in ["", *words]})
     assert (played.text, played.finish_reason) == (" a a a", "loop")
@@ -268,20 +266,20 @@ def test_the_same_nudging_words_a_fourth_round_running_end_the_answer_unappended
 
 
 @pytest.mark.parametrize("max_tokens", range(1, 17))
-def test_the_budget_cuts_nudging_words_and_base_tokens_alike(max_tokens: int) -> None:
-    nudging = {"": say("abc x y"), "abcdefg": say("hijk x y"), "abcdefghijklmnop": SILENT}
+def test_the_budget_cuts_nudging_words_and_base_tokens(max_tokens: int) -> None:
+    nudging = {"": say("abc x y"), "abcdefg": say("hijk x y"), "abcdefghijklmnop": END}
     base = {"abc": [*say("d", "e", "f", "g"), *unsure()], "abcdefghijk": [*say("l", "m", "n", "o", "p"), *unsure()]}
     played = play(nudging, base, max_tokens=max_tokens)
     assert played.text == "abcdefghijklmnop"[:max_tokens]
     assert played.finish_reason == "length"
 
 
-def test_closing_words_are_cut_by_the_budget_too() -> None:
+def test_the_budget_cuts_the_last_words_of_a_turn() -> None:
     played = play({"": say("tuvw", end=True)}, max_tokens=3)
     assert (played.text, played.finish_reason) == ("tuv", "length")
 
 
-def test_a_full_context_ends_the_answer_and_keeps_what_is_settled() -> None:
+def test_a_full_context_ends_the_answer_and_keeps_the_words_before_it() -> None:
     assert play({"": []}).finish_reason == "length"
     played = play({"": say("a b c")}, {"a": []})
     assert (played.text, played.finish_reason) == ("a", "length")
@@ -297,7 +295,7 @@ STORY_BASE = {"Once": [*say(" there", " was", ".", " The", " E", "nd", ".", " Mo
     ("stop", "text"),
     [
         ([" The End"], "Once there was."),  # across tokens
-        (["End.", "was"], "Once there "),  # the first to come
+        (["End.", "was"], "Once there "),  # the one that comes first
         (["Once"], ""),
         (["nce th"], "O"),  # across authors
         (["."], "Once there was"),
@@ -308,19 +306,19 @@ def test_a_stop_string_ends_the_answer_and_is_not_part_of_it(stop: list[str], te
     assert (played.text, played.finish_reason) == (text, "stop")
 
 
-def test_what_only_begins_like_a_stop_string_is_not_lost() -> None:
-    nudging = {**STORY, "Once there was. The End. More": SILENT}
+def test_text_that_only_starts_like_a_stop_string_is_not_lost() -> None:
+    nudging = {**STORY, "Once there was. The End. More": END}
     assert play(nudging, STORY_BASE, stop=["The End?"]).text == "Once there was. The End. More"
 
 
-# whatever the models say
+# random steps
 
 words = st.text(alphabet="ab \n", max_size=4)
 steps = st.lists(st.builds(Step, words, st.floats(0, 1), st.sampled_from([False, False, False, True])), max_size=16)
 
 
-class Anything(dict):
-    """Says the same everywhere."""
+class SameEverywhere(dict):
+    """A table with the same steps after any text."""
 
     def __init__(self, steps: Sequence[Step]) -> None:
         self._steps = steps
@@ -333,19 +331,19 @@ class Anything(dict):
 
 
 @given(steps, steps, st.floats(0, 1), st.integers(1, 60))
-def test_every_answer_ends_within_its_budget_in_whole_pieces(
+def test_every_answer_ends_within_its_budget(
     nudging: list[Step], base: list[Step], threshold: float, max_tokens: int
 ) -> None:
-    played = play(Anything(nudging), Anything(base), threshold=threshold, max_tokens=max_tokens)
+    played = play(SameEverywhere(nudging), SameEverywhere(base), threshold=threshold, max_tokens=max_tokens)
     assert played.finish_reason in {"stop", "length", "loop"}
     assert all(piece.text for piece in played.pieces)
     assert sum(piece.tokens for piece in played.pieces) <= max_tokens
 
 
 @given(steps, steps, st.floats(0, 1), st.text(alphabet="ab \n", min_size=1, max_size=3))
-def test_a_stop_string_cuts_the_answer_where_it_first_stands(
+def test_the_answer_ends_before_the_first_stop_string(
     nudging: list[Step], base: list[Step], threshold: float, stop: str
 ) -> None:
-    whole = play(Anything(nudging), Anything(base), threshold=threshold)
-    cut = play(Anything(nudging), Anything(base), threshold=threshold, stop=[stop])
+    whole = play(SameEverywhere(nudging), SameEverywhere(base), threshold=threshold)
+    cut = play(SameEverywhere(nudging), SameEverywhere(base), threshold=threshold, stop=[stop])
     assert cut.text == whole.text.split(stop)[0] or (stop not in whole.text and cut.text == whole.text)

@@ -1,7 +1,7 @@
-"""Tiny random models in folders, as transformers saves them. They show that a property holds, not that nudging works.
+"""Tiny random models in folders, as transformers saves them. They test the code, not the quality of answers.
 
-Their weights are drawn so that a model is sure of a token now and then. The tokenizers are byte-level, trained on a few
-words each, so that no two share their ids and most characters outside ASCII are several tokens.
+The weights are drawn so that a model is sure of a token now and then. The tokenizers are byte-level and trained on a
+few words each. So no two of them have the same ids, and most characters outside of ASCII are several tokens.
 """
 
 from pathlib import Path
@@ -20,11 +20,11 @@ from transformers import (
 CHAT_TEMPLATE = "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}\n{% endfor %}<|assistant|>"
 WINDOW = 24
 FAVOURED = ("Ġ", "ð", "Ł", "ĺ", "ĩ")
-"""Spaces, and the bytes of an emoji: what texts are made of, and noise seldom is."""
+"""Spaces and the bytes of an emoji. Random weights alone would rarely choose them."""
 
 
 def tiny_llama(folder: Path, seed: int = 0, context: int = 512, chat: bool = True) -> Path:
-    """An everyday architecture, with a chat template."""
+    """Save a model of a common architecture, with a chat template, and return its folder."""
     tokenizer = _tokenizer("the sky is blue and the sun is far away, so we go there", 330, chat=chat)
     config = LlamaConfig(
         **_size(tokenizer), intermediate_size=64, num_key_value_heads=1, max_position_embeddings=context
@@ -33,7 +33,7 @@ def tiny_llama(folder: Path, seed: int = 0, context: int = 512, chat: bool = Tru
 
 
 def tiny_gemma(folder: Path, seed: int = 0, context: int = 512) -> Path:
-    """Every other layer sees a window of 24 tokens only; the tokenizer puts a BOS first."""
+    """Save a model in which every other layer has a sliding window of 24 tokens. Its tokenizer adds a BOS."""
     tokenizer = _tokenizer("blue whales are far bigger than the small ones and say so all day", 300, bos=True)
     config = Gemma3TextConfig(
         **_size(tokenizer),
@@ -49,7 +49,7 @@ def tiny_gemma(folder: Path, seed: int = 0, context: int = 512) -> Path:
 
 
 def tiny_mamba(folder: Path) -> Path:
-    """A recurrent model: its state cannot be rolled back."""
+    """Save a recurrent model, whose state cannot be cropped."""
     tokenizer = _tokenizer("the sky is blue", 300)
     config = MambaConfig(vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=1, state_size=4)
     return _save(folder, config, tokenizer, 0)

@@ -1,4 +1,4 @@
-"""What a model says about a text: its next tokens one by one, and how much of a text fits into a number of tokens."""
+"""Values that models return: a decoded token, and the part of a text that fits into a number of tokens."""
 
 from dataclasses import dataclass
 

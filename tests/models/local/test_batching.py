@@ -1,4 +1,4 @@
-"""Forward passes of several sequences together: the same logits, whatever the others are."""
+"""Batched forward passes give the logits of single passes, whatever the other sequences are."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,73 +14,97 @@ from tiny import WINDOW
 from transformers import AutoModelForCausalLM, DynamicCache
 
 LENGTHS = [(0, 1), (0, 2 * WINDOW), (7, 1), (3 * WINDOW, 5), (2, 9)]
-"""Tokens in the cache, and new ones."""
+"""Number of tokens in the cache and of new tokens, per sequence."""
 
 
 @pytest.fixture(params=["tiny_base", "tiny_nudging"])
-def passes(request: pytest.FixtureRequest) -> BatchScheduler:
-    """Of a model with sliding windows, and of one without."""
+def scheduler(request: pytest.FixtureRequest) -> BatchScheduler:
+    """The scheduler of a model with sliding windows, and of one without."""
     folder = request.getfixturevalue(request.param)
     return BatchScheduler(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), PassTimer())
 
 
-def wanted(passes: BatchScheduler, keep: int = 1) -> list[ForwardPass]:
-    """Sequences of all lengths, each with its beginning in its cache."""
+def new_passes(scheduler: BatchScheduler, keep: int = 1) -> list[ForwardPass]:
+    """Return one pass per sequence of LENGTHS, with the cached tokens in its cache."""
     torch.manual_seed(0)
     found = []
     for start, new in LENGTHS:
         tokens, cache = torch.randint(5, 200, (start + new,)).tolist(), DynamicCache()
         if start:
-            passes.run(tokens[:start], cache, 1)
-        found.append(ForwardPass(passes, tokens[start:], cache, min(keep, new)))
+            scheduler.run(tokens[:start], cache, 1)
+        found.append(ForwardPass(scheduler, tokens[start:], cache, min(keep, new)))
     return found
 
 
 @pytest.mark.parametrize("keep", [1, 4])
-def test_together_they_find_what_they_find_alone(passes: BatchScheduler, keep: int) -> None:
-    alone, together = wanted(passes, keep), wanted(passes, keep)
-    for one in alone:
-        passes.run_batch([one])
-    for _ in range(2):  # the first time is a trial, which falls back on passes alone
-        together = wanted(passes, keep)
-        passes.run_batch(together)
-    assert passes.can_batch
-    for one, other in zip(alone, together, strict=True):
+def test_a_batch_gives_the_logits_of_single_passes(scheduler: BatchScheduler, keep: int) -> None:
+    single, batched = new_passes(scheduler, keep), new_passes(scheduler, keep)
+    for one in single:
+        scheduler.run_batch([one])
+    for _ in range(2):  # the first batch is checked against single passes
+        batched = new_passes(scheduler, keep)
+        scheduler.run_batch(batched)
+    assert scheduler.can_batch
+    for one, other in zip(single, batched, strict=True):
         torch.testing.assert_close(one.logits.result(), other.logits.result(), atol=1e-4, rtol=1e-4)
         assert one.logits.result().shape[0] == one.keep
         assert one.cache.get_seq_length() == other.cache.get_seq_length()
 
 
-def test_they_share_one_pass_through_the_model(passes: BatchScheduler, monkeypatch: pytest.MonkeyPatch) -> None:
-    passes.run_batch(wanted(passes))
-    several = wanted(passes)
+def test_a_batch_is_one_pass_through_the_model(scheduler: BatchScheduler, monkeypatch: pytest.MonkeyPatch) -> None:
+    scheduler.run_batch(new_passes(scheduler))
+    several = new_passes(scheduler)
     fed: list[int] = []
-    monkeypatch.setattr(passes.timer, "record", lambda tokens, seconds, sequences: fed.append(tokens))
-    passes.run_batch(several)
+    monkeypatch.setattr(scheduler.timer, "record", lambda tokens, seconds, sequences: fed.append(tokens))
+    scheduler.run_batch(several)
     assert fed == [sum(new for _, new in LENGTHS)]
 
 
-def test_a_model_that_finds_something_else_in_company_goes_alone(
-    passes: BatchScheduler, monkeypatch: pytest.MonkeyPatch
+def test_batching_is_turned_off_and_logged_once_if_a_batch_gives_other_logits(
+    scheduler: BatchScheduler, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    alone = wanted(passes)
-    for one in alone:
-        passes.run_batch([one])
-    noise = lambda _, several: [torch.randn_like(one.logits.result()) for one in alone[: len(several)]]  # noqa: E731
+    single = new_passes(scheduler)
+    for one in single:
+        scheduler.run_batch([one])
+    noise = lambda _, several: [torch.randn_like(one.logits.result()) for one in single[: len(several)]]  # noqa: E731
     monkeypatch.setattr("nudging.models.local.batching._batched_pass", noise)
-    several = wanted(passes)
-    passes.run_batch(several)
-    assert not passes.can_batch
-    for one, other in zip(alone, several, strict=True):
+    several = new_passes(scheduler)
+    scheduler.run_batch(several)
+    assert not scheduler.can_batch
+    for one, other in zip(single, several, strict=True):
         torch.testing.assert_close(one.logits.result(), other.logits.result())
+    scheduler.run_batch(new_passes(scheduler))
+    (message,) = warnings(caplog)
+    assert "runs one answer at a time from now on (batched passes give other logits than single ones)" in message
+    assert str(scheduler.weights.name_or_path) in message
 
 
-def test_a_pass_that_fails_in_company_is_made_again_alone(
-    passes: BatchScheduler, monkeypatch: pytest.MonkeyPatch
+def test_batching_is_turned_off_and_logged_once_if_the_first_batch_fails(
+    scheduler: BatchScheduler, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    passes.run_batch(wanted(passes))
-    expected = [one.logits.result() for one in several] if (several := worked(passes)) else []
-    layer: Any = passes.weights.model.layers[1].mlp
+    def fail(*_: object) -> None:
+        raise RuntimeError("unusual architecture")
+
+    monkeypatch.setattr("nudging.models.local.batching._batched_pass", fail)
+    several = new_passes(scheduler)
+    scheduler.run_batch(several)
+    assert not scheduler.can_batch
+    for one, other in zip(finished_passes(scheduler), several, strict=True):
+        torch.testing.assert_close(one.logits.result(), other.logits.result())
+    (message,) = warnings(caplog)
+    assert "a batched pass failed: RuntimeError: unusual architecture" in message
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    found = [record for record in caplog.records if record.name == "nudging"]
+    assert all(record.levelname == "WARNING" for record in found)
+    return [record.getMessage() for record in found]
+
+
+def test_a_failed_batch_is_repeated_one_by_one(scheduler: BatchScheduler, monkeypatch: pytest.MonkeyPatch) -> None:
+    scheduler.run_batch(new_passes(scheduler))
+    expected = [one.logits.result() for one in finished_passes(scheduler)]
+    layer: Any = scheduler.weights.model.layers[1].mlp
     forward = layer.forward
 
     def fail_on_many(hidden: torch.Tensor) -> Any:
@@ -88,27 +112,27 @@ def test_a_pass_that_fails_in_company_is_made_again_alone(
             raise RuntimeError("out of memory")
         return forward(hidden)
 
-    again = wanted(passes)
+    again = new_passes(scheduler)
     monkeypatch.setattr(layer, "forward", fail_on_many)
-    passes.run_batch(again)
-    assert passes.can_batch
+    scheduler.run_batch(again)
+    assert scheduler.can_batch
     for one, logits in zip(again, expected, strict=True):
         torch.testing.assert_close(one.logits.result(), logits)
 
 
-def worked(passes: BatchScheduler) -> list[ForwardPass]:
-    several = wanted(passes)
+def finished_passes(scheduler: BatchScheduler) -> list[ForwardPass]:
+    several = new_passes(scheduler)
     for one in several:
-        passes.run_batch([one])
+        scheduler.run_batch([one])
     return several
 
 
-def test_a_failure_reaches_only_the_one_who_asked(tiny_base: Path) -> None:
+def test_an_error_reaches_only_the_caller_of_its_pass(tiny_base: Path) -> None:
     model = LocalModel(tiny_base)
     model.load()
     start = Barrier(3)
 
-    def ask(tokens: list[int]) -> object:
+    def run(tokens: list[int]) -> object:
         start.wait()
         try:
             return model.weights.forward(tokens, DynamicCache(), 1).shape[0]
@@ -116,6 +140,6 @@ def test_a_failure_reaches_only_the_one_who_asked(tiny_base: Path) -> None:
             return error
 
     with ThreadPoolExecutor(3) as pool:
-        found = list(pool.map(ask, [[5, 6], [10**6], [7]]))
+        found = list(pool.map(run, [[5, 6], [10**6], [7]]))
     assert found[0] == found[2] == 1
     assert isinstance(found[1], IndexError)

@@ -1,4 +1,4 @@
-"""Weights laid out for the CPU: the same model, in other memory."""
+"""Weights packed for the CPU give the same logits."""
 
 from copy import deepcopy
 from pathlib import Path
@@ -15,7 +15,7 @@ packing = pytest.mark.skipif(not can_pack(), reason="this torch has no oneDNN")
 
 @packing
 @pytest.mark.parametrize("tokens", [1, 2, 16, 100])
-def test_a_packed_model_says_what_it_said_before(tiny_base: Path, tokens: int) -> None:
+def test_a_packed_model_gives_the_same_logits(tiny_base: Path, tokens: int) -> None:
     model = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.float32)
     packed = deepcopy(model)
     pack_weights(packed)
@@ -25,14 +25,14 @@ def test_a_packed_model_says_what_it_said_before(tiny_base: Path, tokens: int) -
 
 
 @packing
-def test_the_last_layer_is_packed_and_the_embedding_it_shares_stays(tiny_nudging: Path) -> None:
+def test_a_tied_last_layer_is_packed_and_the_embedding_keeps_its_weight(tiny_nudging: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(tiny_nudging, tie_word_embeddings=True)
     pack_weights(model)
     assert isinstance(model.lm_head, PackedLinear)
     assert model.get_input_embeddings().weight.shape == (model.config.vocab_size, model.config.hidden_size)
 
 
-def test_layers_that_do_more_than_a_matrix_are_left_alone() -> None:
+def test_subclasses_and_other_dtypes_are_not_packed() -> None:
     class Doubled(nn.Linear):
         def forward(self, inputs: torch.Tensor) -> torch.Tensor:
             return 2 * super().forward(inputs)

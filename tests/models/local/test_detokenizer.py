@@ -1,4 +1,4 @@
-"""Token ids to text in whole characters, whatever the tokens split."""
+"""Token ids become text in whole characters, also where a token ends within a character."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def tokenizer(request: pytest.FixtureRequest, pair: tuple[Path, Path], tiny_nudg
 def pushed(tokenizer: object, prefix: str, text: str) -> list[str]:
     before = tokenizer.encode(prefix, add_special_tokens=False)  # type: ignore[attr-defined]
     whole = tokenizer.encode(prefix + text, add_special_tokens=False)  # type: ignore[attr-defined]
-    assert whole[: len(before)] == before, "choose a prefix that ends where a token does"
+    assert whole[: len(before)] == before, "choose a prefix that ends at the end of a token"
     detokenizer = Detokenizer(tokenizer, before)
     return [detokenizer.push(token) for token in whole[len(before) :]]
 
@@ -42,7 +42,7 @@ def test_tokens_add_up_to_the_text_in_whole_characters(tokenizer: object, prefix
 
 @given(text=st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=30))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_text_comes_back_that_the_tokenizer_can_hold(tokenizer: object, text: str) -> None:
+def test_any_text_that_the_tokenizer_can_encode_is_reproduced(tokenizer: object, text: str) -> None:
     decoded = tokenizer.decode(  # type: ignore[attr-defined]
         tokenizer.encode(text, add_special_tokens=False),  # type: ignore[attr-defined]
         skip_special_tokens=True,
@@ -51,7 +51,7 @@ def test_any_text_comes_back_that_the_tokenizer_can_hold(tokenizer: object, text
     assert "".join(pushed(tokenizer, "", text)) == text
 
 
-def test_a_prefix_may_be_long_and_made_of_bytes(tokenizer: object) -> None:
+def test_a_long_prefix_of_single_bytes_does_not_spoil_the_text_after_it(tokenizer: object) -> None:
     assert "".join(pushed(tokenizer, "𝙐ࠀ" * 20, "𝙐ǻ")) == "𝙐ǻ"
 
 

@@ -1,4 +1,4 @@
-"""GGUF files as models."""
+"""GGUF files are converted once, and then used as models."""
 
 import importlib.metadata
 import os
@@ -21,7 +21,7 @@ def smollm_file() -> Path:
     return Path(str(next(file for file in files if file.name.endswith(".gguf")).locate()))
 
 
-def test_a_real_file_works_as_a_model_and_is_converted_once(
+def test_a_real_file_is_converted_once_and_gives_the_answers_of_its_folder(
     cache: Path, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = smollm_file()
@@ -47,8 +47,25 @@ def test_a_changed_file_is_another_model(cache: Path, tmp_path: Path, monkeypatc
     assert converted(file) != first
 
 
+def test_a_conversion_without_a_progress_callback_is_logged_once(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(gguf_module, "convert", lambda gguf, folder, progress: (folder / "done").touch())
+    reported, logged = tmp_path / "reported.gguf", tmp_path / "logged.gguf"
+    for file in (reported, logged):
+        file.write_bytes(b"GGUF")
+    converted(reported, print)
+    assert not caplog.records
+    folder = converted(logged)
+    assert converted(logged) == folder  # found in the cache
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("nudging", "WARNING")
+    assert str(logged) in record.getMessage()
+    assert str(folder) in record.getMessage()
+
+
 @pytest.mark.parametrize(("content", "message"), [(None, "there is no GGUF file"), (b"PK", "is not a GGUF file")])
-def test_what_is_no_gguf_file_is_refused(cache: Path, tmp_path: Path, content: bytes | None, message: str) -> None:
+def test_a_missing_or_other_file_is_refused(cache: Path, tmp_path: Path, content: bytes | None, message: str) -> None:
     file = tmp_path / "model.gguf"
     if content is not None:
         file.write_bytes(content)
@@ -56,7 +73,7 @@ def test_what_is_no_gguf_file_is_refused(cache: Path, tmp_path: Path, content: b
         load_model(file).load()
 
 
-def test_a_conversion_that_fails_leaves_nothing_behind(cache: Path) -> None:
+def test_a_failed_conversion_leaves_nothing_behind(cache: Path) -> None:
     def build(folder: Path) -> None:
         (folder / "half").touch()
         raise KeyboardInterrupt
@@ -67,7 +84,7 @@ def test_a_conversion_that_fails_leaves_nothing_behind(cache: Path) -> None:
     assert build_folder("model", lambda folder: (folder / "whole").touch()) == cache / "model"
 
 
-def test_the_cache_is_where_the_user_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_environment_variables_choose_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("NUDGING_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "nudging"

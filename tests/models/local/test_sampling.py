@@ -1,4 +1,4 @@
-"""From logits to choices."""
+"""Logits become choices: greedy, sampled, and under a mask."""
 
 import math
 
@@ -10,7 +10,7 @@ from nudging.models.base import Sampling
 from nudging.models.local.sampling import choose, gumbel_noise
 
 LOGITS = torch.tensor([[0.0, math.log(2), math.log(5), math.log(2)]])
-"""Probabilities 0.1, 0.2, 0.5, 0.2."""
+"""The logits of the probabilities 0.1, 0.2, 0.5, 0.2."""
 
 
 def share(token: int, temperature: float = 1.0, top_p: float = 1.0, draws: int = 4000) -> float:
@@ -25,7 +25,7 @@ def test_greedy_takes_the_top_token_with_its_probability() -> None:
     assert choice.probability == pytest.approx(0.5)
 
 
-def test_confidence_is_that_of_the_top_token_before_temperature() -> None:
+def test_the_probability_is_that_of_the_top_token_before_temperature() -> None:
     for choice in choose(LOGITS.expand(50, -1), range(50), Sampling(9.0, 1.0, "seed")):
         assert choice.probability == pytest.approx(0.5)
 
@@ -38,7 +38,7 @@ def test_tokens_are_drawn_as_often_as_they_are_probable() -> None:
         assert share(token) == pytest.approx(probability, abs=0.024)
 
 
-def test_a_high_temperature_evens_the_odds_and_a_low_one_sharpens_them() -> None:
+def test_a_high_temperature_flattens_the_distribution_and_a_low_one_sharpens_it() -> None:
     assert share(0, temperature=1000) == pytest.approx(0.25, abs=0.024)
     assert share(2, temperature=0.1) > 0.99
 
@@ -50,7 +50,7 @@ def test_top_p_leaves_out_the_tail() -> None:
 
 
 @pytest.mark.parametrize("spread", [0.1, 3.0, 10.0])
-def test_top_p_leaves_out_the_tail_of_a_large_vocabulary_be_it_flat_or_steep(spread: float) -> None:
+def test_top_p_leaves_out_the_tail_of_a_large_vocabulary(spread: float) -> None:
     logits = torch.randn(20, 3000, generator=torch.Generator().manual_seed(0)) * spread
     drawn = [choice.token for choice in choose(logits, range(20), Sampling(1.0, 0.8, "seed"))]
     for row, token in zip(logits, drawn, strict=True):
@@ -64,14 +64,14 @@ def test_top_p_leaves_out_the_tail_of_a_large_vocabulary_be_it_flat_or_steep(spr
 
 
 @given(st.text(), st.integers(0, 2**31))
-def test_a_draw_is_a_function_of_seed_and_position(seed: str, position: int) -> None:
+def test_noise_depends_only_on_seed_and_position(seed: str, position: int) -> None:
     noise = gumbel_noise(seed, position, 50)
     assert noise.equal(gumbel_noise(seed, position, 50))
     assert not noise.equal(gumbel_noise(seed, position + 1, 50))
     assert not noise.equal(gumbel_noise(seed + "x", position, 50))
 
 
-def test_what_rounding_does_to_a_large_vocabulary_does_not_change_a_draw() -> None:
+def test_rounding_errors_in_a_large_vocabulary_change_no_draw() -> None:
     logits = torch.randn(200, 50_000, generator=torch.Generator().manual_seed(0)) * 3
     rounded = logits + torch.randn(logits.shape, generator=torch.Generator().manual_seed(1)) * 1e-4
     for sampling in (Sampling(0.8, 1.0, "seed"), Sampling(0.8, 0.9, "seed")):
@@ -80,7 +80,7 @@ def test_what_rounding_does_to_a_large_vocabulary_does_not_change_a_draw() -> No
 
 
 @given(st.integers(1, 49))
-def test_a_mask_leaves_the_draw_alone_where_it_permits_what_is_drawn(width: int) -> None:
+def test_a_mask_that_allows_the_drawn_token_does_not_change_the_draw(width: int) -> None:
     logits, sampling = torch.zeros(20, 50), Sampling(1.0, 1.0, "seed")
     free = choose(logits, range(20), sampling)
     held = choose(logits, range(20), sampling, torch.ones(20, width, dtype=torch.bool))
@@ -88,7 +88,7 @@ def test_a_mask_leaves_the_draw_alone_where_it_permits_what_is_drawn(width: int)
 
 
 @given(st.integers(0, 2**16), st.floats(0.01, 1), st.floats(0.05, 50))
-def test_what_is_drawn_is_possible(seed: int, top_p: float, temperature: float) -> None:
+def test_only_tokens_within_top_p_are_drawn(seed: int, top_p: float, temperature: float) -> None:
     logits = torch.randn(8, 50, generator=torch.Generator().manual_seed(seed)) * 5
     for row, choice in zip(logits, choose(logits, range(8), Sampling(temperature, top_p, str(seed))), strict=True):
         kept = (row / temperature).softmax(-1).sort(descending=True)

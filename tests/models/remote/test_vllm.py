@@ -1,4 +1,4 @@
-"""Both models behind real vLLM servers on this machine: the golden transcripts, failures, and many answers at once."""
+"""Both models on real vLLM servers on this machine: golden transcripts, failures, and many answers at once."""
 
 import os
 import re
@@ -27,7 +27,7 @@ CUTS = 20
 
 
 class VLLM:
-    """A server of one model, on a core of its own."""
+    """A server of one model, bound to one core."""
 
     def __init__(self, folder: Path, name: str, port: int, core: int, log: Path) -> None:
         self.folder, self.name, self.port, self.core, self.log = folder, name, port, core, log
@@ -39,7 +39,7 @@ class VLLM:
         command += ["--host", "127.0.0.1", "--port", str(self.port), "--max-model-len", "2048", "--dtype", "float32"]
         command += ["--enforce-eager", "--block-size", "32", "--enable-prompt-tokens-details"]
         environment = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": str(self.core)}
-        if not shutil.which("g++"):  # the first request with log-probabilities is compiled, or kills the engine
+        if not shutil.which("g++"):  # without a compiler the first request with log-probabilities would kill the engine
             environment["TORCHDYNAMO_DISABLE"] = "1"
         environment |= {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
         with self.log.open("ab") as log:
@@ -60,7 +60,7 @@ class VLLM:
         raise AssertionError(self.log.read_text()[-2000:])
 
     def kill(self) -> None:
-        """As `kill -9` does, with what it started."""
+        """Kill the server and its child processes, as `kill -9` does."""
         if self.process is not None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
@@ -95,7 +95,7 @@ def remote(servers: tuple[VLLM, VLLM], **options: Any) -> Nudger:
     return Nudger("base", "nudging", **urls, **options)
 
 
-def answered(nudger: Nudger, case: dict[str, Any]) -> Answer:
+def answer(nudger: Nudger, case: dict[str, Any]) -> Answer:
     prompts = Prompts(base=case["base_prompt"], nudging=case["nudge_prompt"])
     return nudger.generate(prompts, threshold=case["gamma"], max_tokens=case["max_tokens"] * 3 // 2)
 
@@ -104,12 +104,12 @@ def answered(nudger: Nudger, case: dict[str, Any]) -> Answer:
 def test_the_transcripts_of_the_authors_program_are_reproduced(
     servers: tuple[VLLM, VLLM], case: dict[str, Any]
 ) -> None:
-    answer = answered(remote(servers), case)
-    check(answer, case)
-    usage = answer.usage
-    assert usage.nudging.requests <= len(answer.rounds) + 1  # the last turn may be empty
-    if case["stop_reason"] == "nudging_model_stop":  # the same answer: no more is asked for than by the program
-        assert usage.base.requests <= case["base_calls"] + 1  # the last turn ends where a base model was expected
+    found = answer(remote(servers), case)
+    check(found, case)
+    usage = found.usage
+    assert usage.nudging.requests <= len(found.rounds) + 1  # the last proposal may be empty
+    if case["stop_reason"] == "nudging_model_stop":  # the same answer: no more requests than the authors' program made
+        assert usage.base.requests <= case["base_calls"] + 1  # one prefetch was not needed, because the answer ended
         assert usage.base.forward_passes <= case["base_steps"]
 
 
@@ -144,9 +144,9 @@ def test_a_closed_stream_stops_the_servers(servers: tuple[VLLM, VLLM]) -> None:
 
 
 @pytest.mark.parametrize("killed", [0, 1], ids=["base", "nudging"])
-def test_a_server_that_is_killed_and_started_again_costs_a_delay(servers: tuple[VLLM, VLLM], killed: int) -> None:
+def test_a_killed_and_restarted_server_changes_no_answer(servers: tuple[VLLM, VLLM], killed: int) -> None:
     case = next(case for case in CASES if case["id"] == "health")
-    expected = answered(remote(servers), case)
+    expected = answer(remote(servers), case)
     nudger = remote(servers, max_retries=30)
 
     def restart() -> None:
@@ -156,13 +156,13 @@ def test_a_server_that_is_killed_and_started_again_costs_a_delay(servers: tuple[
 
     restarting = threading.Thread(target=restart)
     restarting.start()
-    answer = answered(nudger, case)
+    found = answer(nudger, case)
     restarting.join()
     servers[killed].wait()
-    assert answer.pieces == expected.pieces
+    assert found.pieces == expected.pieces
 
 
-def test_twenty_cuts_at_random_change_nothing(servers: tuple[VLLM, VLLM]) -> None:
+def test_twenty_connections_cut_at_random_change_no_answer(servers: tuple[VLLM, VLLM]) -> None:
     question: Any = [{"role": "user", "content": QUESTIONS[2]}]
     with CuttingProxy(servers[0].port) as base, CuttingProxy(servers[1].port) as nudging:
         urls = {"base_url": base.url, "nudging_url": nudging.url}
@@ -170,12 +170,12 @@ def test_twenty_cuts_at_random_change_nothing(servers: tuple[VLLM, VLLM]) -> Non
         for seed in range(CUTS):
             base.arm(seed)
             nudging.arm(seed + 1000)
-            answer = Nudger("base", "nudging", **urls, max_retries=8).generate(question, max_tokens=24)
-            assert answer.pieces == expected
+            found = Nudger("base", "nudging", **urls, max_retries=8).generate(question, max_tokens=24)
+            assert found.pieces == expected
         assert base.cuts + nudging.cuts >= CUTS
 
 
-async def test_many_answers_at_once_are_each_their_own_and_sooner(servers: tuple[VLLM, VLLM]) -> None:
+async def test_many_answers_at_once_equal_those_one_by_one(servers: tuple[VLLM, VLLM]) -> None:
     nudger = remote(servers, max_tokens=32)
     started = time.monotonic()
     expected = [(await nudger.agenerate(question)).pieces for question in QUESTIONS]
@@ -184,9 +184,9 @@ async def test_many_answers_at_once_are_each_their_own_and_sooner(servers: tuple
     answers = await nudger.agenerate_many(QUESTIONS * 8, at_once=64)
     together = (time.monotonic() - started) / len(answers)
     assert [answer.pieces for answer in answers] == expected * 8
-    print(f"{one_by_one:.2f} s an answer one by one, {together:.2f} s at 64 at once: {one_by_one / together:.1f}x")
+    print(f"{one_by_one:.2f} s per answer one by one, {together:.2f} s at 64 at once: {one_by_one / together:.1f}x")
 
 
-def test_a_prompt_that_the_server_refuses_fails_at_once_with_its_reason(servers: tuple[VLLM, VLLM]) -> None:
+def test_a_refused_request_raises_the_servers_reason(servers: tuple[VLLM, VLLM]) -> None:
     with pytest.raises(ServerError, match="temperature"):
         remote(servers).base_model.client.post("/v1/completions", {"prompt": "a", "temperature": -1})

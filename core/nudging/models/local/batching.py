@@ -38,7 +38,7 @@ MAX_TOKENS = 512
 """Maximum number of new tokens in a pass of several sequences."""
 
 MAX_WAIT = 0.1
-"""How long a pass may wait for others that are likely to come, as a share of its own duration."""
+"""Maximum time that a pass waits for others that are likely to come, as a share of its own duration."""
 
 BATCHED_ATTENTION = "side_by_side"
 """The name of our attention function in transformers."""

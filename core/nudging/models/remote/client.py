@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import time
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib import import_module
@@ -33,6 +34,9 @@ MAX_WAIT = 30.0
 
 MAX_RETRY_AFTER = 300.0
 """Maximum seconds to wait if the server asks for it."""
+
+LOG_INTERVAL = 60.0
+"""Minimum seconds between two warnings about one server."""
 
 RETRIED_STATUSES = {408, 409, 425, 429, 500, 502, 503, 504}
 """HTTP statuses of failures that may be over at the next attempt."""
@@ -83,7 +87,7 @@ class Client:
         self._slots = BoundedSemaphore(MAX_CONCURRENT)
         self._async_clients: WeakKeyDictionary[Any, tuple[openai.AsyncOpenAI, asyncio.Semaphore]] = WeakKeyDictionary()
         self._concurrent = 0
-        self._is_failing = False
+        self._last_warning = -LOG_INTERVAL
 
     def __repr__(self) -> str:
         return f"Client({self.url!r}, {self.model!r})"
@@ -128,7 +132,6 @@ class Client:
                         for chunk in chunks:
                             yield from received.new(parser.push(chunk), attempt.retry_state)
                         parser.check_finished()
-                    self._is_failing = False
                     return
                 yield from received.start()
         except PROBLEMS as error:
@@ -151,7 +154,6 @@ class Client:
                             for step in received.new(parser.push(chunk), attempt.retry_state):
                                 yield step
                         parser.check_finished()
-                    self._is_failing = False
                     return
                 for started in received.start():
                     yield started
@@ -199,11 +201,9 @@ class Client:
 
     def _retried(self, request: Callable[[], Any]) -> Any:
         try:
-            result = Retrying(**self._retry_policy())(request)
+            return Retrying(**self._retry_policy())(request)
         except FAILURES as error:
             raise self._translated(error) from None
-        self._is_failing = False
-        return result
 
     def _retry_policy(self) -> dict[str, Any]:
         """Return the arguments of tenacity's retrying classes."""
@@ -216,9 +216,10 @@ class Client:
         }
 
     def _log_retry(self, state: RetryCallState) -> None:
-        """Log the first failure of a server that worked before: one line per outage, not one per request."""
-        if not self._is_failing:
-            self._is_failing = True
+        """Log a failed request that is retried, at most once per `LOG_INTERVAL`: hundreds may fail in one outage."""
+        now = time.monotonic()
+        if now - self._last_warning >= LOG_INTERVAL:
+            self._last_warning = now
             error = state.outcome.exception() if state.outcome else None
             log.warning(
                 "the %s server at %s: %s. Requests are retried up to %d times (max_retries); nothing is lost",

@@ -1,0 +1,138 @@
+"""The arguments of a nudger, and the configuration of each model that is made from them."""
+
+from inspect import signature
+from typing import Any
+
+import pytest
+from nudging import Nudger, SettingsError, load_model
+from nudging.answer import Author
+from nudging.config import NudgerConfig
+from nudging.models.config import ModelConfig
+from pydantic import SecretStr
+
+SHARED = {"timeout", "max_retries"}
+"""The options of a model that both models of a pair have in common."""
+
+AUTHORS: tuple[Author, Author] = ("base", "nudging")
+URL = "http://localhost:8000/v1"
+KEY = "sk-very-secret"
+
+
+def config_of(author: Author, **options: Any) -> ModelConfig:
+    return NudgerConfig(**{"base_model": "a", "nudging_model": "b"} | options).config_of(author)
+
+
+def test_every_option_of_a_model_can_be_given_per_side_or_is_shared() -> None:
+    fields = NudgerConfig.model_fields
+    for name, field in ModelConfig.model_fields.items():
+        sides = [name] if name in SHARED else [f"{author}_{name}" for author in AUTHORS]
+        for side in sides:
+            assert side in fields
+            assert fields[side].annotation == field.annotation
+            assert fields[side].default == field.default
+
+
+def test_a_nudger_shows_its_fields_as_arguments() -> None:
+    assert set(NudgerConfig.model_fields) <= set(signature(Nudger).parameters)
+
+
+@pytest.mark.parametrize(
+    ("options", "base", "nudging"),
+    [
+        ({}, {"model": "a"}, {"model": "b"}),
+        ({"dtype": "float16"}, {"dtype": "float16"}, {"dtype": "float16"}),
+        ({"dtype": "float16", "base_dtype": "bfloat16"}, {"dtype": "bfloat16"}, {"dtype": "float16"}),
+        ({"base_dtype": "bfloat16"}, {"dtype": "bfloat16"}, {"dtype": None}),
+        ({"nudging_device": "cuda"}, {"device": None}, {"device": "cuda"}),
+        ({"device": "cpu", "nudging_device": "cuda"}, {"device": "cpu"}, {"device": "cuda"}),
+        (
+            {"base_device": "cuda", "device_map": "auto"},  # the base model's own device replaces the shared map
+            {"device": "cuda", "device_map": None},
+            {"device": None, "device_map": "auto"},
+        ),
+        (
+            {"nudging_device_map": {"": 0}, "device": "cpu"},
+            {"device": "cpu", "device_map": None},
+            {"device": None, "device_map": {"": 0}},
+        ),
+        ({"base_url": URL + "/"}, {"url": URL}, {"url": None}),
+        (
+            {"nudging_url": URL, "nudging_tokenizer": "t", "nudging_api_key": SecretStr(KEY)},
+            {"url": None, "tokenizer": None, "api_key": None},
+            {"url": URL, "tokenizer": "t", "api_key": SecretStr(KEY)},
+        ),
+        ({"base_revision": "r", "nudging_template": "x"}, {"revision": "r", "template": None}, {"template": "x"}),
+        ({"timeout": 5.0, "max_retries": 0}, {"timeout": 5.0, "max_retries": 0}, {"timeout": 5.0, "max_retries": 0}),
+    ],
+)
+def test_the_option_of_a_side_beats_the_shared_one(
+    options: dict[str, Any], base: dict[str, Any], nudging: dict[str, Any]
+) -> None:
+    for author, expected in zip(AUTHORS, (base, nudging), strict=True):
+        config = config_of(author, **options)
+        assert {name: getattr(config, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"device": "cpu", "device_map": "auto"}, "device='cpu' and device_map='auto' exclude each other"),
+        ({"base_device": "cpu", "base_device_map": "auto"}, "device='cpu' and device_map='auto' exclude each other"),
+        ({"base_tokenizer": "t"}, "base_tokenizer='t' is for a model on a server: give base_url"),
+        ({"base_url": "localhost:8000"}, "base_url='localhost:8000'"),
+    ],
+)
+def test_options_that_exclude_each_other_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        config_of("base", **options)
+    with pytest.raises(SettingsError, match=message):
+        Nudger("a", "b", **options)
+
+
+def test_the_conflict_of_one_side_does_not_concern_the_other() -> None:
+    options = {"base_device": "cpu", "base_device_map": "auto"}
+    assert config_of("nudging", **options).device is None
+
+
+@pytest.mark.parametrize("author", AUTHORS)
+def test_the_error_for_an_unknown_option_lists_the_known_ones(author: Author) -> None:
+    with pytest.raises(SettingsError, match="no setting 'quantization'") as raised:
+        load_model("a", author=author, quantization="int4")
+    assert all(name in str(raised.value) for name in ModelConfig.model_fields)
+    with pytest.raises(SettingsError, match=f"no setting '{author}_quantization'") as raised:
+        Nudger("a", "b", **{f"{author}_quantization": "int4"})
+    assert all(name in str(raised.value) for name in NudgerConfig.model_fields)
+
+
+@pytest.mark.parametrize("url", [f"http://user:{KEY}@host/v1", f"https://{KEY}@host/v1", f"ftp://user:{KEY}@host/v1"])
+def test_a_password_in_a_url_is_refused_and_never_shown(url: str) -> None:
+    with pytest.raises(SettingsError, match="base_url: leave the password out of the URL") as raised:
+        Nudger("a", "b", base_url=url)
+    assert KEY not in str(raised.value)
+    assert KEY not in repr(raised.value.__cause__) + repr(raised.value.__context__)
+
+
+def test_an_api_key_is_never_shown() -> None:
+    nudger = Nudger("a", "b", base_url=URL, base_api_key=KEY, nudging_url=URL, nudging_api_key=SecretStr(KEY))
+    config = config_of("base", base_url=URL, base_api_key=SecretStr(KEY))
+    for shown in (
+        nudger,
+        nudger.identity,
+        nudger.base_model,
+        config,
+        config.identity,
+        config.model_dump(),
+        vars(nudger),
+    ):
+        assert KEY not in repr(shown)
+        assert KEY not in str(shown)
+    assert config.api_key is not None
+    assert config.api_key.get_secret_value() == KEY
+
+
+@pytest.mark.parametrize("wrong", [[KEY], {"key": KEY}, KEY.encode()])
+def test_an_api_key_of_a_wrong_type_is_refused_and_never_shown(wrong: Any) -> None:
+    with pytest.raises(SettingsError, match="base_api_key") as raised:
+        Nudger("a", "b", base_url=URL, base_api_key=wrong)
+    assert KEY not in str(raised.value)
+    assert KEY not in repr(raised.value.__cause__) + repr(raised.value.__context__)
