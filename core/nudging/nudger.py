@@ -18,8 +18,8 @@ from nudging.grammar.grammar import Grammar
 from nudging.models import shared_model
 from nudging.models.base import Model, Sampling, Session
 from nudging.models.config import ModelName
-from nudging.prompting.conversation import Prompt, Prompts
-from nudging.prompting.templates import render_prompts
+from nudging.prompting.conversation import Prompt, Prompts, without_empty_end
+from nudging.prompting.templates import render_base, render_prompts
 from nudging.request import Options, Request
 from nudging.rule import Rule, nudge
 from nudging.settings import Settings, checked
@@ -183,7 +183,7 @@ class Nudger:
                 raise
 
     async def agenerate(self, prompt: Prompt, **options: Unpack[Options]) -> Answer:
-        """Do `generate` without blocking the event loop."""
+        """Run `generate` without blocking the event loop."""
         async with self.astream(prompt, **options) as stream:
             async for _ in stream:
                 pass
@@ -192,7 +192,7 @@ class Nudger:
     async def agenerate_many(
         self, prompts: Sequence[Prompt], *, at_once: int = AT_ONCE, **options: Unpack[Options]
     ) -> list[Answer]:
-        """Do `generate_many` without blocking the event loop."""
+        """Run `generate_many` without blocking the event loop."""
         requests = self._requests(prompts, at_once, options)
         running = asyncio.Semaphore(at_once)
 
@@ -211,7 +211,7 @@ class Nudger:
             await asyncio.gather(*answers, return_exceptions=True)
 
     def astream(self, prompt: Prompt, **options: Unpack[Options]) -> AsyncAnswerStream:
-        """Do `stream` without blocking the event loop. Errors that need a tokenizer come with the first piece."""
+        """Run `stream` without blocking the event loop. Errors that need a tokenizer come with the first piece."""
         return self._astream(Request.checked(prompt, self.settings, **options))
 
     def prompts(self, prompt: Prompt, **options: Unpack[Options]) -> Prompts:
@@ -225,10 +225,20 @@ class Nudger:
     def count_tokens(self, prompt: Prompt, **options: Unpack[Options]) -> int:
         """Return the length of the base prompt, in base-model tokens: an answer's `usage.prompt_tokens`.
 
+        Messages in any order are counted, also in one that the chat template refuses. An empty prompt counts 0.
+
         Raises:
-            PromptError: The prompt cannot be rendered.
+            PromptError: The prompt is not text, or names an unknown role.
         """
-        return len(self.base_model.tokenizer.encode(self.prompts(prompt, **options).base, special_tokens=True))
+        rest = without_empty_end(prompt)
+        if not rest:
+            return 0
+        request = Request.checked(rest, self.settings, **options)
+        if isinstance(request.prompt, Prompts):
+            base = request.prompt.base
+        else:
+            base = render_base(request.prompt, self.base_template, request.tools)
+        return len(self.base_model.tokenizer.encode(base, special_tokens=True))
 
     def __repr__(self) -> str:
         changed = self.settings.model_dump(exclude_defaults=True)

@@ -123,7 +123,7 @@ class Session(ABC):
         """Release what the session holds."""
 
     async def asteps(self, text: str, limit: int, hint: Hint | None = None) -> AsyncGenerator[Step, None]:
-        """Do `steps` without blocking the event loop: each step is computed in a thread."""
+        """Run `steps` without blocking the event loop: each step is computed in a thread."""
         steps = self.steps(text, limit, hint)
         try:
             while (step := await in_thread(next, steps, None)) is not None:
@@ -132,15 +132,15 @@ class Session(ABC):
             steps.close()
 
     async def aprefetch(self, text: str, limit: int) -> None:
-        """Do `prefetch` without blocking the event loop."""
+        """Run `prefetch` without blocking the event loop."""
         self.prefetch(text, limit)
 
     async def aclose(self) -> None:
-        """Do `close` without blocking the event loop."""
+        """Run `close` without blocking the event loop."""
         self.close()
 
     async def afit(self, text: str, limit: int) -> FittedText:
-        """Do `fit` without blocking the event loop for longer than tokenizing `text` takes."""
+        """Run `fit` without blocking the event loop for longer than tokenizing `text` takes."""
         return self.fit(text, limit)
 
 

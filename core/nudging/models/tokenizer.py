@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Generator, Mapping, Sequence
+from logging import INFO
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -10,6 +11,7 @@ import jinja2
 from safetensors import SafetensorError
 from transformers import AutoTokenizer
 
+from nudging._logging import log_once
 from nudging.errors import ChatTemplateError, ModelNotFoundError
 from nudging.models.base import Tokenizer
 from nudging.prompting.conversation import Message
@@ -69,7 +71,9 @@ class TransformersTokenizer(Tokenizer):
                 text = self._rendered(messages, template, tools)
                 if self._shows_tools(text, messages, template, tools):
                     return text
-            # a template without tools: the system message describes them
+            log_once(
+                f"the chat template of {self.name} has no place for tools: the system message describes them", INFO
+            )
             messages = with_tools(messages, tools)
         system, *rest = messages
         if system["role"] != "system":
@@ -89,7 +93,8 @@ class TransformersTokenizer(Tokenizer):
             return None
         try:
             parsed = self.loaded.parse_response(text, prefix=prompt, tools=list(tools))
-        except Exception:  # a parser may fail on anything; the general one (tools/parsing.py) is tried next
+        except Exception as error:  # a parser may fail on anything; the general one (tools/parsing.py) is tried next
+            log_once(f"{self.name}'s own parser of tool calls fails ({error}): the usual formats are tried instead")
             return None
         calls = tuple(
             ToolCall(call["function"]["name"], call["function"]["arguments"])

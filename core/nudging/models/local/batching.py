@@ -13,12 +13,13 @@ sequence to the usual one.
 
 import atexit
 import logging
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
-from threading import Condition, Lock, Thread
+from threading import Condition, RLock, Thread
 from time import perf_counter
 from typing import Any, TypeVar, cast
 
@@ -28,6 +29,7 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from nudging.errors import ModelError
 from nudging.models.local.timing import PassTimer
 
 T = TypeVar("T")
@@ -158,22 +160,61 @@ class _DeviceThread:
     """A thread that runs the passes of all models on one device, one after the other.
 
     Passes at the same time would only compete for the device's cores.
+
+    A forked child has only the thread that forked. So it starts a device thread of its own, and its passes use one
+    core: OpenMP's threads are missing too.
     """
 
     def __init__(self, name: str) -> None:
-        self._waiting: list[ForwardPass] = []
-        self._changed = Condition()
-        self._running = Lock()
-        Thread(target=self._work, name=f"nudging on {name}", daemon=True).start()
+        self._name = name
+        self._forked = False
+        self._running = RLock()
+        self._reset()
         # The interpreter aborts if it exits during a pass (after Ctrl-C, for example). Taking the lock at exit lets the
-        # pass end and starts no other.
+        # pass end and starts no other. A fork during a pass would copy torch's locks in a locked state.
         atexit.register(self._running.acquire)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(
+                before=self._running.acquire, after_in_parent=self._running.release, after_in_child=self._reset_in_child
+            )
 
     def put(self, forward_pass: ForwardPass) -> None:
-        """Queue a pass."""
+        """Queue a pass.
+
+        Raises:
+            ModelError: This process was forked from one that had loaded the model on an accelerator.
+        """
         with self._changed:
+            if self._thread is None:
+                self._thread = self._start()
             self._waiting.append(forward_pass)
             self._changed.notify()
+
+    def _reset(self) -> None:
+        self._waiting: list[ForwardPass] = []
+        self._changed = Condition()
+        self._thread: Thread | None = None
+
+    def _reset_in_child(self) -> None:
+        self._running.release()
+        self._reset()
+        self._forked = True
+        torch.set_num_threads(1)  # more would wait forever for OpenMP threads of the parent
+
+    def _start(self) -> Thread:
+        if self._forked and self._name != "cpu":
+            raise ModelError(
+                f"a model on {self._name} was loaded before this process was forked, and cannot be used in it: load models "
+                "in the child only, or start it with the method 'spawn' or 'forkserver' (multiprocessing.get_context)"
+            )
+        if self._forked:
+            log.warning(
+                "this process was forked after a model was loaded, so its forward passes use one core. For more, start it "
+                "with the method 'spawn' or 'forkserver' (multiprocessing.get_context)"
+            )
+        thread = Thread(target=self._work, name=f"nudging on {self._name}", daemon=True)
+        thread.start()
+        return thread
 
     def _work(self) -> None:
         while True:

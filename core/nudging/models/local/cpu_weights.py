@@ -5,14 +5,13 @@ weight is stored in blocks: on two cores a pass over one token takes half the ti
 `torch.compile` packs frozen weights too, but needs a compiler and more time.
 """
 
-import logging
 import os
 from functools import cache
 
 import torch
 from torch import nn
 
-log = logging.getLogger("nudging")
+from nudging._logging import log
 
 PACKABLE = {torch.float32, torch.bfloat16}
 """Types that oneDNN multiplies without conversion."""

@@ -3,7 +3,6 @@
 Reading a large vocabulary from a GGUF file takes over a minute, too long for every start.
 """
 
-import logging
 import os
 import shutil
 import tempfile
@@ -15,9 +14,8 @@ from typing import Any
 from filelock import FileLock
 
 from nudging._extras import required_packages
+from nudging._logging import log
 from nudging.errors import ModelNotFoundError
-
-log = logging.getLogger("nudging")
 
 Progress = Callable[[str], None]
 """Called with the name of each stage of a conversion before it starts."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -16,12 +15,11 @@ from pydantic import SecretStr
 from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_random_exponential
 
+from nudging._logging import log
 from nudging.answer import Author
 from nudging.errors import ServerError, UnsupportedModelError
 from nudging.models.remote.chunks import ChunkParser, CutOffError
 from nudging.step import Step
-
-log = logging.getLogger("nudging")
 
 MAX_CONCURRENT = 128
 """Maximum number of concurrent requests to one server."""
@@ -138,7 +136,7 @@ class Client:
             raise self._translated(error) from None
 
     async def acompletion(self, request: Mapping[str, Any]) -> AsyncGenerator[Step | None, None]:
-        """Do `completion` for event loops."""
+        """Run `completion` on an event loop."""
         received = _Received()
         client, slots = self._of_this_loop()
         try:

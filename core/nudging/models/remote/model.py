@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from nudging._extras import required_packages
+from nudging._logging import log_once
 from nudging.answer import Author
 from nudging.errors import GrammarError, ModelNotFoundError
 from nudging.grammar.grammar import Grammar
@@ -71,6 +72,11 @@ class RemoteModel(Model):
             raise GrammarError(
                 f"{grammar.meaning} needs models in this process, and the {author} model {self.name} is on a server, "
                 "where a grammar cannot be enforced. Use a local pair, or ask without a schema"
+            )
+        if grammar is not None:
+            log_once(
+                f"{self.name} is on a server, where optional tool calls are not constrained: their arguments may be "
+                "malformed. Use a local pair if they must be valid"
             )
         special_tokens = author == "base"
         tokens = len(self.tokenizer.encode(prompt, special_tokens=special_tokens))
