@@ -3,7 +3,7 @@
 import random
 
 from llguidance import LLMatcher
-from nudging.grammar.completion import BYTES
+from nudging.grammar.completion import BYTES, Completer
 from nudging.grammar.grammar import Grammar
 
 
@@ -26,3 +26,11 @@ def random_start(grammar: Grammar, rng: random.Random, length: int) -> str:
         matcher.consume_token(byte)
         written += bytes([byte])
     return written.decode(errors="ignore")
+
+
+def random_text(grammar: Grammar, rng: random.Random, length: int) -> str:
+    """Return a random text that the grammar accepts, completed once it has about `length` bytes."""
+    start = random_start(grammar, rng, length)
+    end = Completer(grammar).complete(start)
+    assert end is not None, start
+    return start + end

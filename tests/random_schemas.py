@@ -21,7 +21,7 @@ PATTERNS = [
     r"\d$",
     r"^(Mr|Ms|Dr)\. [A-Z][a-z]+$",
 ]
-FORMATS = ["date", "date-time", "time", "email", "uuid", "ipv4", "hostname"]
+FORMATS = ["date", "date-time", "time", "duration", "email", "uuid", "ipv4", "ipv6", "hostname", "uri"]
 NAMES = [
     "name",
     "age",
@@ -62,6 +62,9 @@ def _object(rng: random.Random, depth: int) -> Schema:
         schema["additionalProperties"] = False
     elif extra < 0.6:
         schema["additionalProperties"] = random_schema(rng, 0)
+    elif extra < 0.7:
+        keys: list[Schema] = [{"enum": rng.sample(NAMES, 3)}, {"pattern": "^[a-z]+$"}, {"format": "date"}]
+        return {"type": "object", "propertyNames": rng.choice(keys), "additionalProperties": random_schema(rng, 0)}
     return schema
 
 
@@ -71,7 +74,9 @@ def _array(rng: random.Random, depth: int) -> Schema:
         schema["minItems"] = rng.randint(0, 3)
     if rng.random() < 0.5:
         schema["maxItems"] = schema.get("minItems", 0) + rng.randint(0 if schema.get("minItems") else 1, 3)
-    if rng.random() < 0.15:
+    if rng.random() < 0.2 and schema.get("minItems", 0) <= 1:
+        schema["uniqueItems"] = True
+    elif rng.random() < 0.15:
         schema["prefixItems"] = [random_schema(rng, depth) for _ in range(rng.randint(1, 2))]
     return schema
 

@@ -13,11 +13,13 @@ from nudging.tools.definitions import (
     Tool,
     ToolChoice,
     call_grammar,
+    call_or_schema_grammar,
     check_choice,
     check_tools,
     names,
     optional_calls_grammar,
 )
+from nudging.tools.parsing import OPENING_TAG
 from nudging.tools.streaming import PartialAnswer, parse_partial_calls, visible_content
 
 
@@ -28,7 +30,8 @@ class Options(SettingsOptions, total=False):
 
     - `schema`: The answer is JSON that is valid under this JSON schema, or that this pydantic model accepts.
     - `regex`: The whole answer matches this regular expression.
-    - `tools`: The tools that may be called, as functions in OpenAI's shape.
+    - `tools`: The tools that may be called, as functions in OpenAI's shape. With a schema, the answer is either calls
+      or JSON of the schema.
     - `tool_choice`: "auto" (the default), "none", "required" (or "any"), or the name of a tool that must be called.
     - `parallel_tool_calls`: True allows several calls in one answer, False at most one. By default "auto" allows
       several and "required" one. A named tool is called once.
@@ -54,6 +57,7 @@ class Request:
         grammar: The grammar of the answer, if it has one.
         tools: The tools that may be called.
         max_calls: The maximum number of calls in the answer, or None for any number.
+        calls_or_json: True if the answer is either calls or JSON of a schema.
     """
 
     prompt: Prompts | list[Message]
@@ -61,6 +65,7 @@ class Request:
     grammar: Grammar | None = None
     tools: Sequence[dict[str, Any]] = ()
     max_calls: int | None = None
+    calls_or_json: bool = False
 
     @classmethod
     def checked(
@@ -88,18 +93,22 @@ class Request:
         choice = check_choice(tool_choice, checked_tools)
         if choice == "none":
             checked_tools = []
-        _check_one_grammar(schema=schema, regex=regex, tools=checked_tools or None)
+        _check_one_grammar(schema=schema, regex=regex)
+        _check_one_grammar(regex=regex, tools=checked_tools or None)
+        max_calls = 1 if parallel_tool_calls is False else None
+        if checked_tools and choice != "auto":
+            grammar = call_grammar(checked_tools, choice, parallel=bool(parallel_tool_calls) and choice == "required")
+            return cls(conversation, settings, grammar, checked_tools, max_calls)
+        if schema is not None and isinstance(conversation, list):
+            conversation = with_schema(conversation, json_schema(schema), or_tools=bool(checked_tools))
+        if schema is not None and checked_tools:
+            grammar = call_or_schema_grammar(checked_tools, schema, parallel=max_calls is None)
+            return cls(conversation, settings, grammar, checked_tools, max_calls, calls_or_json=True)
         if schema is not None:
-            if isinstance(conversation, list):
-                conversation = with_schema(conversation, json_schema(schema))
             return cls(conversation, settings, Grammar.of_schema(schema))
         if regex is not None:
             return cls(conversation, settings, Grammar.of_regex(regex))
-        if choice in ("auto", "none"):
-            grammar = optional_calls_grammar(checked_tools)
-        else:
-            grammar = call_grammar(checked_tools, choice, parallel=bool(parallel_tool_calls) and choice == "required")
-        return cls(conversation, settings, grammar, checked_tools, 1 if parallel_tool_calls is False else None)
+        return cls(conversation, settings, optional_calls_grammar(checked_tools), checked_tools, max_calls)
 
     @property
     def is_constrained(self) -> bool:
@@ -114,6 +123,8 @@ class Request:
     def partial_answer(self, text: str) -> PartialAnswer:
         """Return the part of an unfinished answer that a client may see."""
         if not self.tools:
+            return PartialAnswer(text)
+        if self.calls_or_json and not text.startswith(OPENING_TAG[: len(text)]):
             return PartialAnswer(text)
         if self.is_constrained:
             return PartialAnswer("", tuple(parse_partial_calls(text)))

@@ -30,9 +30,10 @@ def test_visible_content_only_grows(text: str) -> None:
         shown = certain
 
 
-def test_partial_calls_only_grow() -> None:
+@pytest.mark.parametrize(("opening", "closing"), [("", ""), ("<tool_call>\n", "\n</tool_call>")])
+def test_partial_calls_only_grow(opening: str, closing: str) -> None:
     first, second = '{"name": "add", "arguments": {"a": 1, "b": 2}}', '{"name": "look \\"up\\"", "arguments": {}}'
-    text = f"{first}\n{second}"
+    text = f"{opening}{first}{closing}\n{opening}{second}{closing}"
     seen = [list(parse_partial_calls(text[:end])) for end in range(len(text) + 1)]
     assert seen[10] == []
     assert [len(calls) for calls in seen] == sorted(len(calls) for calls in seen)

@@ -17,7 +17,6 @@ from typing import NamedTuple
 from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 
 from nudging.grammar.grammar import Grammar
-from nudging.grammar.patterns import shortest_match
 
 END = 256
 """The end token: its id comes after those of the bytes."""
@@ -81,9 +80,9 @@ class Completer:
 
     def __init__(self, grammar: Grammar) -> None:
         self._json = grammar.is_json
-        examples = [shortest_match(pattern) for pattern in grammar.patterns]
-        self._examples = [(json.dumps(one)[1:-1] if self._json else one).encode() for one in examples]
-        self._matcher = LLMatcher(BYTES, grammar.source, log_level=0)
+        self._examples = [(json.dumps(one)[1:-1] if self._json else one).encode() for one in grammar.examples]
+        self._source = grammar.source
+        self._matcher = LLMatcher(BYTES, self._source, log_level=0)
         self._text = b""
         self._last = b""
         self._found: dict[int, bytes] = {}  # results of searches, by the allowed next bytes
@@ -102,6 +101,8 @@ class Completer:
 
     def _seek(self, text: bytes) -> bool:
         """Advance the matcher past `text`. Return False if the grammar rejects it."""
+        if self._matcher.is_error():  # it stays in that state
+            self._matcher, self._text = LLMatcher(BYTES, self._source, log_level=0), b""
         shared = next((i for i, (one, other) in enumerate(zip(self._text, text, strict=False)) if one != other), None)
         shared = min(len(self._text), len(text)) if shared is None else shared
         self._matcher.rollback(len(self._text) - shared)

@@ -1,8 +1,10 @@
 """A model without weights, for tests: it writes a script."""
 
+import json
 import math
 import re
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any, TypeAlias
 from zlib import crc32
@@ -21,8 +23,8 @@ Script: TypeAlias = str | Callable[[str, str], Sequence[Step]]
 class ScriptedModel(Model):
     """A model for tests of chains. It shows that a chain is wired correctly, not that nudging works.
 
-    It follows its script under a grammar too. Text that the grammar does not allow is left out, and the answer is
-    completed.
+    Under a grammar it writes as much of its script as the grammar allows, and the answer is completed. A script that is
+    JSON may have any white space.
 
     If both models have the same text as their script, the answer is that text:
 
@@ -64,13 +66,19 @@ class ScriptedModel(Model):
         self, prompt: str, *, author: Author, sampling: Sampling | None = None, grammar: Grammar | None = None
     ) -> "ScriptedSession":
         self.check_prompt_length(len(_words(prompt)), author)
-        return ScriptedSession(self, prompt)
+        return ScriptedSession(self, prompt, grammar if grammar and not grammar.lazy else None)
 
-    def steps(self, prompt: str, text: str) -> Sequence[Step]:
+    def steps(self, prompt: str, text: str, grammar: Grammar | None = None) -> Iterable[Step]:
         """Return the next steps of the script after this prompt and this answer so far."""
+        if grammar is not None:
+            return _allowed(self._written(prompt, text, is_json=grammar.is_json), text, grammar)
+        return self._written(prompt, text)
+
+    def _written(self, prompt: str, text: str, is_json: bool = False) -> Sequence[Step]:
         if callable(self._script):
             return self._script(prompt, text)
-        rest = self._script.removeprefix(text) if self._script.startswith(text) else ""
+        script = _respaced(self._script) if is_json else self._script
+        rest = script.removeprefix(text) if script.startswith(text) else ""
         return [*(Step(word, self.probability) for word in _words(rest)), Step("", self.probability, end=True)]
 
 
@@ -92,13 +100,13 @@ class ScriptedTokenizer(Tokenizer):
 class ScriptedSession(Session):
     """A scripted model, decoding one answer. Its tokens are words, each with the space before it."""
 
-    def __init__(self, model: ScriptedModel, prompt: str) -> None:
-        self._model, self._prompt = model, prompt
+    def __init__(self, model: ScriptedModel, prompt: str, grammar: Grammar | None) -> None:
+        self._model, self._prompt, self._grammar = model, prompt, grammar
         self._steps = 0
 
     def steps(self, text: str, limit: int, hint: Hint | None = None) -> Generator[Step, None, None]:
         limit = min(limit, self._model.context_length - len(_words(self._prompt + text)))
-        for _, step in zip(range(limit), self._model.steps(self._prompt, text), strict=False):
+        for _, step in zip(range(limit), self._model.steps(self._prompt, text, self._grammar), strict=False):
             self._steps += 1
             yield step
             if step.end:
@@ -115,6 +123,34 @@ class ScriptedSession(Session):
 
     def usage(self) -> ModelUsage:
         return ModelUsage(len(_words(self._prompt)), self._steps, self._steps)
+
+
+def _allowed(steps: Iterable[Step], text: str, grammar: Grammar) -> Iterator[Step]:
+    """Yield the steps after `text`, as far as the grammar allows them. The script ends where nothing more is needed."""
+    from llguidance import LLMatcher  # needed for grammars only
+
+    from nudging.grammar.completion import BYTES
+
+    matcher = LLMatcher(BYTES, grammar.source, log_level=0)
+    matcher.try_consume_tokens(list(text.encode()))
+    for step in steps:
+        written = step.text.encode()
+        allowed = matcher.try_consume_tokens(list(written))
+        if allowed < len(written):
+            if allowed:
+                yield replace(step, text=written[:allowed].decode(errors="ignore"))
+            if matcher.is_accepting():
+                yield replace(step, text="", end=True)
+            return
+        yield step
+
+
+def _respaced(script: str) -> str:
+    """Return JSON with the white space that grammars have: one space after a comma or a colon."""
+    try:
+        return json.dumps(json.loads(script), ensure_ascii=False)
+    except ValueError:
+        return script.strip()
 
 
 def _words(text: str) -> list[str]:

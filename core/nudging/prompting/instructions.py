@@ -23,6 +23,7 @@ For each function call, return a json object with function name and arguments wi
 """The text that Hermes and Qwen models are trained on. Base models get it, and chat templates without tools."""
 
 SCHEMA = "Answer with JSON that follows this schema:\n{schema}"
+CALLS_OR_SCHEMA = "Call functions, or answer with JSON that follows this schema:\n{schema}"
 
 
 def with_tools(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> list[Message]:
@@ -31,9 +32,16 @@ def with_tools(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) 
     return _in_system_message(plain, TOOLS.format(tools="\n".join(map(json.dumps, tools)))) if tools else plain
 
 
-def with_schema(messages: Sequence[Message], schema: Mapping[str, Any]) -> list[Message]:
-    """Return the conversation with the schema of the answer in its system message."""
-    return _in_system_message(messages, SCHEMA.format(schema=json.dumps(schema, ensure_ascii=False)))
+def with_schema(messages: Sequence[Message], schema: Mapping[str, Any], *, or_tools: bool = False) -> list[Message]:
+    """Return the conversation with the schema of the answer in its system message.
+
+    Args:
+        messages: The conversation.
+        schema: A JSON schema.
+        or_tools: True if tools may be called instead.
+    """
+    text = CALLS_OR_SCHEMA if or_tools else SCHEMA
+    return _in_system_message(messages, text.format(schema=json.dumps(schema, ensure_ascii=False)))
 
 
 def _in_system_message(messages: Sequence[Message], text: str) -> list[Message]:

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from nudging.errors import GrammarError
-from nudging.grammar.grammar import Grammar, guided_schema, is_expressible
+from nudging.grammar.grammar import Grammar, Schema, checked_schema, is_expressible, json_schema
+from nudging.grammar.narrowing import guided_schema
+from nudging.tools.parsing import CLOSING_TAG, OPENING_TAG
 
 Tool: TypeAlias = Mapping[str, Any]
 """A function in OpenAI's shape: `{"type": "function", "function": {"name", "description", "parameters"}}`."""
@@ -58,15 +60,52 @@ def call_grammar(tools: Sequence[Tool], choice: str, *, parallel: bool) -> Gramm
 
     With `parallel`, more calls may follow, one per line.
     """
-    callable_tools = [tool["function"] for tool in tools if choice in ("required", tool["function"]["name"])]
-    calls = [f"call{number}" for number, _ in enumerate(callable_tools)]
-    rules = ['start: call ("\\n" call)*' if parallel else "start: call", f"call: {' | '.join(calls)}"]
-    for call, function in zip(calls, callable_tools, strict=True):
-        opening = json.dumps(f'{{"name": {json.dumps(function["name"])}, "arguments": ')
-        rules.append(f'{call}: {opening} {call}_arguments "}}"')
-        rules.append(f"{call}_arguments: %json {json.dumps(guided_schema(function['parameters']))}")
-    meaning = f"{'calls' if parallel else 'a call'} of {' or '.join(function['name'] for function in callable_tools)}"
-    return Grammar.of_lark("\n".join(rules), meaning)
+    functions = [tool["function"] for tool in tools if choice in ("required", tool["function"]["name"])]
+    calls = _Calls(functions)
+    start = 'start: call ("\\n" call)*' if parallel else "start: call"
+    meaning = f"{'calls' if parallel else 'a call'} of {' or '.join(function['name'] for function in functions)}"
+    return Grammar.of_lark("\n".join([start, *calls.rules]), meaning, examples=calls.examples)
+
+
+def call_or_schema_grammar(tools: Sequence[Tool], schema: Schema, *, parallel: bool) -> Grammar:
+    """Return the grammar of a call of any of the tools, or JSON that is valid under the schema.
+
+    A call is within `<tool_call>` tags, so its first character tells it from JSON. With `parallel`, more calls may
+    follow a call.
+    """
+    calls = _Calls([tool["function"] for tool in tools], opening=f"{OPENING_TAG}\n", closing=f"\n{CLOSING_TAG}")
+    guided = checked_schema(json_schema(schema), "the schema")
+    rules = [
+        'start: answer | call ("\\n" call)*' if parallel else "start: answer | call",
+        f"answer: %json {json.dumps(guided.schema)}",
+        *calls.rules,
+    ]
+    return Grammar.of_lark(
+        "\n".join(rules), "the schema, or a call of a tool", examples=guided.examples + calls.examples
+    )
+
+
+class _Calls:
+    """The Lark rules of the calls of some functions: `call` is any of them.
+
+    Args:
+        functions: The functions.
+        opening: Text before each call.
+        closing: Text after each call.
+
+    Raises:
+        GrammarError: The parameters of a function cannot be expressed.
+    """
+
+    def __init__(self, functions: Sequence[Mapping[str, Any]], opening: str = "", closing: str = "") -> None:
+        self.rules = [f"call: {' | '.join(f'call{number}' for number, _ in enumerate(functions))}"]
+        self.examples: tuple[str, ...] = ()
+        for number, function in enumerate(functions):
+            start = json.dumps(f'{opening}{{"name": {json.dumps(function["name"])}, "arguments": ')
+            guided = checked_schema(function["parameters"], f"a call of {function['name']}")
+            self.examples += guided.examples
+            self.rules.append(f"call{number}: {start} call{number}_arguments {json.dumps('}' + closing)}")
+            self.rules.append(f"call{number}_arguments: %json {json.dumps(guided.schema)}")
 
 
 def optional_calls_grammar(tools: Sequence[Tool]) -> Grammar | None:
@@ -83,7 +122,7 @@ def optional_calls_grammar(tools: Sequence[Tool]) -> Grammar | None:
         name = re.escape(json.dumps(function["name"])).replace("/", r"\/")
         rules.append(f'{call}: {call}_start ", \\"arguments\\": " {call}_arguments "}}"')
         rules.append(rf'{call}_start[lazy]: /(.|\n)*"name"[ \n]*:[ \n]*{name}/')
-        rules.append(f"{call}_arguments: %json {json.dumps(guided_schema(function['parameters']))}")
+        rules.append(f"{call}_arguments: %json {json.dumps(guided_schema(function['parameters']).schema)}")
     return Grammar.of_lark("\n".join(rules), "a call of a tool", lazy=True)
 
 

@@ -12,7 +12,9 @@ from typing import Any
 
 from nudging.tools.calls import InvalidToolCall, ParsedAnswer, ToolCall
 
-CALL_MARKERS = "<tool_call>", "[TOOL_CALLS]", "<|python_tag|>", "```json", "```\n"
+OPENING_TAG, CLOSING_TAG = "<tool_call>", "</tool_call>"
+
+CALL_MARKERS = OPENING_TAG, "[TOOL_CALLS]", "<|python_tag|>", "```json", "```\n"
 """Texts that start a call anywhere in an answer. A bracket or a tool's name starts one only at the answer's start."""
 
 _HERMES = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|\Z)", re.DOTALL)
@@ -37,6 +39,11 @@ def parse_calls(text: str, names: Sequence[str]) -> ParsedAnswer:
                 return _split(content if content.strip() else "", calls)
     calls = _calls(text.strip(), names, marked=False)
     return _split("", calls) if calls else ParsedAnswer(text)
+
+
+def parse_calls_or_json(text: str, names: Sequence[str]) -> ParsedAnswer:
+    """Split an answer that is either calls within `<tool_call>` tags or JSON, which may look like a call."""
+    return parse_calls(text, names) if text.startswith(OPENING_TAG) else ParsedAnswer(text)
 
 
 def _split(content: str, calls: Sequence[ToolCall | InvalidToolCall]) -> ParsedAnswer:

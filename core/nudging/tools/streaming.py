@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from nudging.tools.parsing import CALL_MARKERS
+from nudging.tools.parsing import CALL_MARKERS, CLOSING_TAG, OPENING_TAG
 
 _FORCED_CALL = re.compile(r'\{"name": ("(?:[^"\\]|\\.)*"), "arguments": (.*)', re.DOTALL)
 
@@ -98,12 +98,12 @@ def visible_content(text: str, names: Sequence[str]) -> str:
 
 
 def parse_partial_calls(text: str) -> Iterator[PartialToolCall]:
-    """Yield the calls in an unfinished answer that `call_grammar` constrains: it consists of nothing but calls."""
-    while match := _FORCED_CALL.match(text):
+    """Yield the calls in an unfinished answer that a grammar constrains to calls, within tags or without."""
+    while match := _FORCED_CALL.match(text.removeprefix(f"{OPENING_TAG}\n")):
         name, text = json.loads(match[1]), match[2]
         try:
             _, end = json.JSONDecoder().raw_decode(text)
         except ValueError:  # the arguments are incomplete
             end = len(text)
         yield PartialToolCall(name, text[:end])
-        text = text[end:].removeprefix("}").lstrip()
+        text = text[end:].removeprefix("}").lstrip().removeprefix(CLOSING_TAG).lstrip()

@@ -1,13 +1,19 @@
-"""Batched forward passes give the logits of single passes, whatever the other sequences are."""
+"""Batched forward passes give the logits of single passes, whatever the other sequences are. Forked children answer."""
 
+import asyncio
+import multiprocessing
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Event, Thread
 from typing import Any
 
 import pytest
 import torch
-from nudging.models.local.batching import BatchScheduler, ForwardPass
+from nudging import ModelError, Nudger
+from nudging.models.local.batching import BatchScheduler, ForwardPass, _DeviceThread
 from nudging.models.local.model import LocalModel
 from nudging.models.local.timing import PassTimer
 from tiny import WINDOW
@@ -143,3 +149,101 @@ def test_an_error_reaches_only_the_caller_of_its_pass(tiny_base: Path) -> None:
         found = list(pool.map(run, [[5, 6], [10**6], [7]]))
     assert found[0] == found[2] == 1
     assert isinstance(found[1], IndexError)
+
+
+def in_forked_child(function: Callable[[], object]) -> object:
+    """Return the function's result in a forked child, or what it raises."""
+    receiving, sending = multiprocessing.Pipe(duplex=False)
+
+    def run() -> None:
+        try:
+            sending.send(function())
+        except Exception as error:
+            sending.send(error)
+
+    child = multiprocessing.get_context("fork").Process(target=run)
+    child.start()
+    try:
+        assert receiving.poll(60), "the child hangs"
+        return receiving.recv()
+    finally:
+        child.kill()
+        child.join()
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Let torch use two threads, and start them: they are what a forked child lacks."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    large_softmax()
+    yield
+    torch.set_num_threads(before)
+
+
+def large_softmax() -> float:
+    return float(torch.ones(10**6).softmax(0).sum())
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_a_forked_child_answers_as_its_parent_does(tiny: Nudger) -> None:
+    expected = tiny.generate("Hi").text
+    assert in_forked_child(lambda: tiny.generate("Hi").text) == expected
+    assert in_forked_child(lambda: asyncio.run(tiny.agenerate("Hi")).text) == expected
+    assert in_forked_child(lambda: [answer.text for answer in tiny.generate_many(["Hi", "Hi"])]) == [expected] * 2
+    assert in_forked_child(lambda: in_forked_child(lambda: tiny.generate("Hi").text)) == expected
+    assert in_forked_child(large_softmax) == pytest.approx(1)
+    with ThreadPoolExecutor(1) as pool:  # a fork in another thread
+        assert pool.submit(in_forked_child, lambda: tiny.generate("Hi").text).result() == expected
+    assert tiny.generate("Hi").text == expected
+
+
+def test_children_answer_that_are_forked_during_the_passes_of_other_threads(tiny: Nudger) -> None:
+    expected, stopped = tiny.generate("Hi").text, Event()
+
+    def keep_busy() -> None:
+        while not stopped.is_set():
+            tiny.generate("Hello")
+
+    busy = Thread(target=keep_busy)
+    busy.start()
+    try:
+        assert [in_forked_child(lambda: tiny.generate("Hi").text) for _ in range(4)] == [expected] * 4
+    finally:
+        stopped.set()
+        busy.join()
+
+
+def test_a_forked_child_says_once_that_its_passes_use_one_core(tiny: Nudger, caplog: pytest.LogCaptureFixture) -> None:
+    tiny.load()
+
+    def answer_twice() -> list[str]:
+        tiny.generate("Hi")
+        tiny.generate("Hello")
+        return warnings(caplog)
+
+    (message,) = in_forked_child(answer_twice)  # type: ignore[misc]
+    assert "passes use one core" in message
+    assert "spawn" in message
+    assert not warnings(caplog)
+
+
+def test_an_accelerator_cannot_be_used_in_a_forked_child(scheduler: BatchScheduler) -> None:
+    accelerator = _DeviceThread("cuda:0")
+    error = in_forked_child(lambda: accelerator.put(ForwardPass(scheduler, [1], DynamicCache(), 1)))
+    assert isinstance(error, ModelError)
+    assert "spawn" in str(error)
+
+
+def test_a_forked_child_exits_as_usual(tiny_base: Path, tiny_nudging: Path) -> None:
+    code = f"""
+import os, sys
+from nudging import Nudger
+nudger = Nudger({str(tiny_base)!r}, {str(tiny_nudging)!r}, max_tokens=4)
+nudger.load()
+child = os.fork()
+print(nudger.generate("Hi").text)
+if child:
+    sys.exit(os.waitpid(child, 0)[1])
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)  # noqa: S603

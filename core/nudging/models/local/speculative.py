@@ -70,7 +70,10 @@ class SpeculativeDecoder:
         return self.mask.allowed_prefix(draft) if self.mask else draft
 
     def verify(self, path: list[int], cached: int, draft: list[int]) -> None:
-        """Store the model's choices after the path and after each draft token, from one forward pass."""
+        """Store the model's choices after the path and after each draft token, from one forward pass.
+
+        Tokens that the cache holds beyond `cached` are dropped first: among them drafts that were rejected.
+        """
         self.cache.crop(cached)
         masks = self.mask.masks(draft) if self.mask else None  # [1 + draft, vocab]
         logits = self.cache.extend(path[cached:] + draft, self.forward, 1 + len(draft))  # [1 + draft, vocab]

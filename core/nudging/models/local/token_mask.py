@@ -22,19 +22,21 @@ class TokenMask:
 
     def __init__(self, grammar: Grammar, tokenizer: LLTokenizer, end_tokens: Set[int]) -> None:
         self._grammar, self._tokenizer, self._end_tokens = grammar, tokenizer, end_tokens
-        self._matcher = LLMatcher(tokenizer, grammar.source, log_level=0)
+        self._matcher = self._new_matcher()
         self._tokens: list[int] = []
         self._forced: list[int] = []
         self._left_grammar = False  # the text has left a lazy grammar: everything is allowed from here on
 
     def seek(self, text: str) -> None:
         """Move to the position after `text`, the answer so far. Its tokens may differ from those pushed before."""
-        self._left_grammar = False
-        while not text.startswith(before := self._tokenizer.decode_str(self._tokens)):
+        self._left_grammar, self._forced = False, []
+        if self._matcher.is_error():  # it stays in that state
+            self._matcher, self._tokens = self._new_matcher(), []
+        written = text.encode()
+        while not _continues(written, before := self._tokenizer.decode_bytes(self._tokens)):
             self._tokens.pop()
             self._matcher.rollback(1)
-        self._forced = []
-        for token in self._tokenizer.greedy_tokenize(text[len(before) :]):
+        for token in self._tokenizer.greedy_tokenize(written[len(before) :].decode()):
             self.push(token)
 
     def push(self, token: int) -> None:
@@ -60,6 +62,8 @@ class TokenMask:
         """
         if self._left_grammar:
             return None
+        if self._matcher.is_error():
+            raise self._error("the grammar is too complex at this point")
         if self._matcher.is_stopped():
             return int(self._tokenizer.eos_token)
         if not self._forced:
@@ -92,6 +96,9 @@ class TokenMask:
         self._matcher.rollback(len(draft))
         return torch.stack(rows)
 
+    def _new_matcher(self) -> LLMatcher:
+        return LLMatcher(self._tokenizer, self._grammar.source, log_level=0)
+
     def _mask(self) -> torch.Tensor:
         packed = torch.frombuffer(bytearray(self._matcher.compute_bitmask()), dtype=torch.uint8)  # [vocab / 8]
         if self._matcher.is_error():
@@ -105,6 +112,11 @@ class TokenMask:
     def _error(self, problem: str) -> GrammarError:
         reason = self._matcher.get_error().split("\n")[0]
         return GrammarError(f"{self._grammar.meaning}: {problem} ({reason})")
+
+
+def _continues(written: bytes, before: bytes) -> bool:
+    """Return True if UTF-8 starts with these bytes, and the next byte starts a character."""
+    return written.startswith(before) and not any(byte & 0xC0 == 0x80 for byte in written[len(before) :][:1])
 
 
 @lru_cache(maxsize=8)
