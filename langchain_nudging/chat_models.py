@@ -5,25 +5,38 @@ The translations are in `messages.py` and `schemas.py`.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from functools import partial
 from operator import itemgetter
 from typing import Any, Literal, cast
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, BaseRunManager, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
-from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
+from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
+from langchain_core.runnables import Runnable, RunnableBranch, RunnableMap, RunnablePassthrough
 from langchain_core.tools import BaseTool
 from langchain_core.utils.pydantic import is_basemodel_subclass
+from langchain_core.utils.utils import LC_ID_PREFIX
 from nudging import Answer
+from nudging._threads import in_thread
 from nudging.tools.definitions import check_choice
 
+from langchain_nudging.errors import langchain_errors
+from langchain_nudging.events import Event, EventBuilder
 from langchain_nudging.fields import NudgerFields
 from langchain_nudging.messages import ChunkBuilder, answer_message, conversation
-from langchain_nudging.metadata import llm_output
-from langchain_nudging.schemas import Schema, engine_options, openai_tools, schema_tool, to_json_schema, trace_schema
+from langchain_nudging.metadata import combined_llm_outputs, llm_output
+from langchain_nudging.schemas import (
+    ANY_OBJECT,
+    Schema,
+    openai_tools,
+    schema_tool,
+    to_json_schema,
+    trace_schema,
+)
+from langchain_nudging.schemas import tool_choice as choice_of
 
 Method = Literal["function_calling", "json_schema", "json_mode"]
 
@@ -61,15 +74,18 @@ class ChatNudging(NudgerFields, BaseChatModel):
         Args:
             tools: Functions, LangChain tools, pydantic models, or tools in OpenAI's format.
             tool_choice: "auto" (the default), "none", "any" (or "required", or True), or the name of the tool that must
-                be called. A forced call is always valid under the tool's schema.
+                be called, also as a dictionary of OpenAI or Anthropic. A forced call is always valid under the tool's
+                schema.
             strict: Accepted for compatibility and ignored. Forced calls are always strict, optional ones cannot be.
             **kwargs: More options to bind.
 
         Raises:
             GrammarError: A tool has no schema, or there is no tool with the name `tool_choice`.
         """
-        definitions = openai_tools(tools)
-        return self.bind(tools=definitions, tool_choice=check_choice(tool_choice, definitions), **kwargs)
+        with langchain_errors():
+            definitions = openai_tools(tools)
+            choice = check_choice(choice_of(tool_choice), definitions)
+        return self.bind(tools=definitions, tool_choice=choice, **kwargs)
 
     def with_structured_output(
         self,
@@ -89,7 +105,8 @@ class ChatNudging(NudgerFields, BaseChatModel):
             method: The way in which the models are asked: for a tool call ("function_calling") or for JSON (the other
                 two). Every method constrains the answer to the schema.
             strict: Accepted for compatibility. Output is always strict.
-            **kwargs: More options to bind.
+            **kwargs: More options to bind. With `tools=[...]` the answer is a call or JSON. The output of a call is
+                None: use `include_raw=True` and read its `tool_calls`.
 
         Raises:
             ValueError: The method is unknown, or it needs a schema and there is none.
@@ -99,30 +116,57 @@ class ChatNudging(NudgerFields, BaseChatModel):
             raise ValueError(f"method={method!r} is unknown: choose from function_calling, json_schema, json_mode")
         if schema is None and method != "json_mode":
             raise ValueError(f"method={method!r} needs a schema: give one, or use method='json_mode' for any object")
-        is_pydantic = isinstance(schema, type) and is_basemodel_subclass(schema)
-        schema = {"type": "object"} if schema is None else schema
-        trace = {"kwargs": {"method": method, "strict": strict}, "schema": trace_schema(schema)}
-        parser: Runnable[Any, Any]
-        if method == "function_calling":
-            tool = schema_tool(schema)
-            name = tool["function"]["name"]
-            model = self.bind_tools([tool], tool_choice=name, ls_structured_output_format=trace, **kwargs)
-            if is_pydantic:
-                parser = PydanticToolsParser(tools=[cast("Any", schema)], first_tool_only=True)
-            else:
-                parser = JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
-        else:
-            model = self.bind(schema=to_json_schema(schema), ls_structured_output_format=trace, **kwargs)
-            parser = PydanticOutputParser(pydantic_object=cast("Any", schema)) if is_pydantic else JsonOutputParser()
+        with langchain_errors():
+            model, parser = self._structured(ANY_OBJECT if schema is None else schema, method, strict, kwargs)
         if not include_raw:
             return model | parser
         parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
         failed = RunnablePassthrough.assign(parsed=lambda _: None)
         return RunnableMap(raw=model) | parsed.with_fallbacks([failed], exception_key="parsing_error")
 
+    def _structured(
+        self, schema: Schema, method: Method, strict: bool | None, options: dict[str, Any]
+    ) -> tuple[Runnable[LanguageModelInput, AIMessage], Runnable[Any, Any]]:
+        """Return this model bound to a schema, and the parser of its messages."""
+        is_pydantic = isinstance(schema, type) and is_basemodel_subclass(schema)
+        trace = {"kwargs": {"method": method, "strict": strict}, "schema": trace_schema(schema)}
+        parser: Runnable[Any, Any]
+        if method == "function_calling":
+            tool = schema_tool(schema)
+            name, tools = tool["function"]["name"], options.pop("tools", None)
+            choice = options.pop("tool_choice", "any" if tools else name)
+            model = self.bind_tools(
+                [tool, *(tools or ())], tool_choice=choice, ls_structured_output_format=trace, **options
+            )
+            parser = JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
+            if is_pydantic:
+                parser |= partial(_instance, cast("Any", schema))
+        else:
+            document = to_json_schema(schema)
+            tools = options.pop("tools", None)
+            bound = self.bind_tools(tools, tool_choice=options.pop("tool_choice", None)) if tools else self
+            model = bound.bind(schema=document, ls_structured_output_format=trace, **options)
+            parser = PydanticOutputParser(pydantic_object=cast("Any", schema)) if is_pydantic else JsonOutputParser()
+            if tools:
+                parser = RunnableBranch((_has_calls, _no_answer), parser)
+        return model, parser
+
     def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[Any] | None = None) -> int:
-        """Return the length of the base prompt of these messages and tools: `usage_metadata["input_tokens"]`."""
-        return self.nudger.count_tokens(conversation(messages), tools=openai_tools(tools or ()))
+        """Return the length of the base prompt of these messages and tools: `usage_metadata["input_tokens"]`.
+
+        Messages are counted in any order, as in a part of a conversation. No messages count 0.
+        """
+        with langchain_errors():
+            nudger, options, _ = self._prepared({"tools": list(tools or ())})
+            return nudger.count_tokens(conversation(messages), **options)
+
+    def _resolve_model_profile(self) -> Any:
+        from langchain_nudging.profile import model_profile  # langchain-core 1.0 has no profiles, and never calls this
+
+        return model_profile(self.config_of("base"), self.config_of("nudging"))
+
+    def _combine_llm_outputs(self, llm_outputs: list[dict[str, Any] | None]) -> dict[str, Any]:
+        return combined_llm_outputs(llm_outputs)
 
     def _generate(
         self,
@@ -131,9 +175,10 @@ class ChatNudging(NudgerFields, BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        nudger, options = self._nudger_and_options(engine_options(kwargs))
-        answer = nudger.generate(conversation(messages), stop=stop, **options)
-        return _result(answer, nudger.model_names)
+        with langchain_errors():
+            nudger, options, names = self._prepared(kwargs)
+            answer = nudger.generate(conversation(messages), stop=stop, **options)
+            return _result(answer, nudger.model_names, names)
 
     async def _agenerate(
         self,
@@ -142,9 +187,10 @@ class ChatNudging(NudgerFields, BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        nudger, options = self._nudger_and_options(engine_options(kwargs))
-        answer = await nudger.agenerate(conversation(messages), stop=stop, **options)
-        return _result(answer, nudger.model_names)
+        with langchain_errors():
+            nudger, options, names = await in_thread(self._prepared, kwargs)
+            answer = await nudger.agenerate(conversation(messages), stop=stop, **options)
+            return _result(answer, nudger.model_names, names)
 
     def _stream(
         self,
@@ -153,18 +199,19 @@ class ChatNudging(NudgerFields, BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        nudger, options = self._nudger_and_options(engine_options(kwargs))
-        chunks = ChunkBuilder()
-        with nudger.stream(conversation(messages), stop=stop, **options) as stream:
-            for piece in stream:
-                chunk = ChatGenerationChunk(message=chunks.add_piece(piece, stream.partial))
+        with langchain_errors():
+            nudger, options, names = self._prepared(kwargs)
+            chunks = ChunkBuilder(names)
+            with nudger.stream(conversation(messages), stop=stop, **options) as stream:
+                for piece in stream:
+                    chunk = ChatGenerationChunk(message=chunks.add_piece(piece, stream.partial))
+                    if run_manager:
+                        run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                    yield chunk
+                final = ChatGenerationChunk(message=chunks.finish(stream.answer, nudger.model_names))
                 if run_manager:
-                    run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-                yield chunk
-            final = ChatGenerationChunk(message=chunks.finish(stream.answer, nudger.model_names))
-            if run_manager:
-                run_manager.on_llm_new_token(final.text, chunk=final)
-            yield final
+                    run_manager.on_llm_new_token(final.text, chunk=final)
+                yield final
 
     async def _astream(
         self,
@@ -173,22 +220,59 @@ class ChatNudging(NudgerFields, BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        nudger, options = self._nudger_and_options(engine_options(kwargs))
-        chunks = ChunkBuilder()
-        async with nudger.astream(conversation(messages), stop=stop, **options) as stream:
-            async for piece in stream:
-                chunk = ChatGenerationChunk(message=chunks.add_piece(piece, stream.partial))
+        with langchain_errors():
+            nudger, options, names = await in_thread(self._prepared, kwargs)
+            chunks = ChunkBuilder(names)
+            # in a thread: a grammar is compiled, and llguidance imported for the first one
+            opened = await in_thread(partial(nudger.astream, conversation(messages), stop=stop, **options))
+            async with opened as stream:
+                async for piece in stream:
+                    chunk = ChatGenerationChunk(message=chunks.add_piece(piece, stream.partial))
+                    if run_manager:
+                        await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                    yield chunk
+                final = ChatGenerationChunk(message=chunks.finish(stream.answer, nudger.model_names))
                 if run_manager:
-                    await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-                yield chunk
-            final = ChatGenerationChunk(message=chunks.finish(stream.answer, nudger.model_names))
-            if run_manager:
-                await run_manager.on_llm_new_token(final.text, chunk=final)
-            yield final
+                    await run_manager.on_llm_new_token(final.text, chunk=final)
+                yield final
+
+    def _stream_chat_model_events(
+        self, messages: list[BaseMessage], run_manager: CallbackManagerForLLMRun | None = None, **kwargs: Any
+    ) -> Iterator[Event]:
+        events = EventBuilder(_message_id(run_manager))
+        yield events.start()
+        for chunk in self._stream(messages, run_manager=run_manager, **kwargs):
+            yield from events.add(cast("AIMessageChunk", chunk.message))
+
+    async def _astream_chat_model_events(
+        self, messages: list[BaseMessage], run_manager: AsyncCallbackManagerForLLMRun | None = None, **kwargs: Any
+    ) -> AsyncIterator[Event]:
+        events = EventBuilder(_message_id(run_manager))
+        yield events.start()
+        async for chunk in self._astream(messages, run_manager=run_manager, **kwargs):
+            for event in events.add(cast("AIMessageChunk", chunk.message)):
+                yield event
 
 
-def _result(answer: Answer, model_names: tuple[str, str]) -> ChatResult:
+def _result(answer: Answer, model_names: tuple[str, str], names: Mapping[str, str]) -> ChatResult:
     return ChatResult(
-        generations=[ChatGeneration(message=answer_message(answer, model_names))],
+        generations=[ChatGeneration(message=answer_message(answer, model_names, names))],
         llm_output=llm_output([answer], model_names),
     )
+
+
+def _instance(schema: type[Any], arguments: dict[str, Any] | None) -> Any:
+    return None if arguments is None else schema(**arguments)
+
+
+def _has_calls(message: AIMessage) -> bool:
+    return bool(message.tool_calls or message.invalid_tool_calls)
+
+
+def _no_answer(_: AIMessage) -> None:
+    return None
+
+
+def _message_id(run_manager: BaseRunManager | None) -> str | None:
+    """Return the id that LangChain gives to the message of a run."""
+    return f"{LC_ID_PREFIX}-{run_manager.run_id}" if run_manager else None

@@ -1,76 +1,54 @@
 """Translate LangChain messages into a conversation for the engine, and answers into LangChain messages."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langchain_core.messages import (
-    AIMessage,
-    AIMessageChunk,
-    BaseMessage,
-    InvalidToolCall,
-    ToolCall,
-    ToolCallChunk,
-    ToolMessage,
-)
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, InvalidToolCall, ToolCall, ToolCallChunk
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.utils.json import parse_partial_json
-from nudging import Answer, Message, Piece, PromptError
+from nudging import Answer, Message, Piece
 from nudging.tools.calls import new_call_id
 from nudging.tools.streaming import DeltaTracker, PartialAnswer, ToolCallDelta
 
-from langchain_nudging.metadata import answer_metadata, final_metadata, pieces_metadata
+from langchain_nudging.metadata import AuthoredChunk, answer_metadata, final_metadata, pieces_metadata
+from langchain_nudging.schemas import safe_name
 
-ROLES = {"system": "system", "human": "user", "ai": "assistant", "tool": "tool"}
-"""The role of each LangChain message type."""
-
-SKIPPED_BLOCKS = {"tool_use", "tool_call", "function_call", "thinking", "redacted_thinking", "reasoning"}
-"""Types of content blocks of an AI message that are left out: reasoning, and tool calls, which `tool_calls` has too."""
+Names = Mapping[str, str]
+"""The tools' own names by the names that the models see, where the two differ."""
 
 
 def conversation(messages: Sequence[BaseMessage]) -> list[Message]:
-    """Return LangChain messages as a conversation for the engine.
-
-    Raises:
-        PromptError: A message has content that is not text.
-    """
-    return [_engine_message(message, f"message {number}") for number, message in enumerate(messages, start=1)]
+    """Return LangChain messages as a conversation for the engine, which checks them."""
+    return [_engine_message(message) for message in messages]
 
 
-def _engine_message(message: BaseMessage, where: str) -> Message:
-    # a ChatMessage has a role of its own; the engine checks it
-    role = getattr(message, "role", None) or ROLES.get(message.type, message.type)
-    translated: dict[str, Any] = {"role": role, "content": _text(message, where)}
-    if isinstance(message, ToolMessage):
-        translated["tool_call_id"] = message.tool_call_id
-        if message.name:
-            translated["name"] = message.name
-    if isinstance(message, AIMessage) and message.tool_calls:
+def _engine_message(message: BaseMessage) -> Message:
+    # a ChatMessage has a role of its own, and the type of a chunk is, for example, "AIMessageChunk"
+    role = getattr(message, "role", None) or message.type.removesuffix("MessageChunk").lower()
+    translated: dict[str, Any] = {"role": role, "content": message.content}
+    if role in ("tool", "function"):
+        translated["tool_call_id"] = getattr(message, "tool_call_id", None)
+        translated["name"] = message.name and safe_name(message.name)
+    if isinstance(message, AIMessage):
+        # the engine shows malformed calls as text: their arguments are not JSON objects
         translated["tool_calls"] = [
-            {"id": call["id"], "type": "function", "function": {"name": call["name"], "arguments": call["args"]}}
-            for call in message.tool_calls
+            _call(call["id"], call["name"], call["args"]) for call in [*message.tool_calls, *message.invalid_tool_calls]
         ]
+        translated["function_call"] = message.additional_kwargs.get("function_call")  # older messages of OpenAI
     return translated
 
 
-def _text(message: BaseMessage, where: str) -> str:
-    blocks = [message.content] if isinstance(message.content, str) else message.content
-    text = ""
-    for block in blocks:
-        kind = "text" if isinstance(block, str) else block.get("type")
-        if kind == "text":
-            text += block if isinstance(block, str) else block["text"]
-        elif not (isinstance(message, AIMessage) and kind in SKIPPED_BLOCKS):
-            raise PromptError(f"{where} has content of type {kind!r}: only text is supported, pass text blocks")
-    return text
+def _call(id_: str | None, name: str | None, arguments: Any) -> dict[str, Any]:
+    return {"id": id_, "type": "function", "function": {"name": name and safe_name(name), "arguments": arguments}}
 
 
-def answer_message(answer: Answer, model_names: tuple[str, str]) -> AIMessage:
+def answer_message(answer: Answer, model_names: tuple[str, str], names: Names) -> AIMessage:
     """Return a complete answer as one message."""
     return AIMessage(
         content=answer.content,
-        tool_calls=[ToolCall(name=call.name, args=call.arguments, id=new_call_id()) for call in answer.tool_calls],
-        invalid_tool_calls=_invalid_calls(answer),
+        tool_calls=_tool_calls(answer, names),
+        invalid_tool_calls=_invalid_calls(answer, names),
         response_metadata=answer_metadata(answer, model_names),
         usage_metadata=_usage(answer),
     )
@@ -80,46 +58,56 @@ class ChunkBuilder:
     """Builds the message chunks of one streamed answer: one for each piece, and a final one.
 
     Text is held back while it may be the start of a tool call.
+
+    Args:
+        names: The tools' own names.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, names: Names) -> None:
+        self._names = names
         self._deltas = DeltaTracker()
 
     def add_piece(self, piece: Piece, partial: PartialAnswer) -> AIMessageChunk:
         """Return the chunk of a piece: the new content and the new parts of tool calls."""
-        return AIMessageChunk(
+        return AuthoredChunk(
             content=self._deltas.content(partial.content),
-            tool_call_chunks=[_call_chunk(delta) for delta in self._deltas.parts(partial.tool_calls)],
+            tool_call_chunks=[self._call_chunk(delta) for delta in self._deltas.parts(partial.tool_calls)],
             response_metadata=pieces_metadata([piece]),
         )
 
     def finish(self, answer: Answer, model_names: tuple[str, str]) -> AIMessageChunk:
         """Return the final chunk: the rest of the content, calls that were not streamed, metadata and usage."""
-        return AIMessageChunk(
+        streamed = bool(self._deltas.calls)
+        return AuthoredChunk(
             content=self._deltas.content(answer.content),
-            tool_call_chunks=[] if self._deltas.calls else list(_complete_calls(answer)),
+            tool_calls=[] if streamed else _tool_calls(answer, self._names),
+            invalid_tool_calls=[] if streamed else _invalid_calls(answer, self._names),
             response_metadata=final_metadata(answer, model_names),
             usage_metadata=_usage(answer),
             chunk_position="last",
         )
 
-
-def _call_chunk(delta: ToolCallDelta) -> ToolCallChunk:
-    id_ = new_call_id() if delta.name else None
-    return ToolCallChunk(name=delta.name, args=delta.arguments, id=id_, index=delta.index, type="tool_call_chunk")
-
-
-def _complete_calls(answer: Answer) -> Iterator[ToolCallChunk]:
-    valid = [(call.name, json.dumps(call.arguments, ensure_ascii=False), new_call_id()) for call in answer.tool_calls]
-    invalid = [(call["name"], call["args"], call["id"]) for call in _invalid_calls(answer)]
-    for index, (name, args, id_) in enumerate([*valid, *invalid]):
-        yield ToolCallChunk(name=name, args=args, id=id_, index=index, type="tool_call_chunk")
+    def _call_chunk(self, delta: ToolCallDelta) -> ToolCallChunk:
+        name = delta.name and self._names.get(delta.name, delta.name)
+        id_ = new_call_id() if delta.name else None
+        return ToolCallChunk(name=name, args=delta.arguments, id=id_, index=delta.index, type="tool_call_chunk")
 
 
-def _invalid_calls(answer: Answer) -> list[InvalidToolCall]:
+def _tool_calls(answer: Answer, names: Names) -> list[ToolCall]:
+    return [
+        ToolCall(type="tool_call", name=names.get(call.name, call.name), args=call.arguments, id=new_call_id())
+        for call in answer.tool_calls
+    ]
+
+
+def _invalid_calls(answer: Answer, names: Names) -> list[InvalidToolCall]:
     return [
         InvalidToolCall(
-            type="invalid_tool_call", name=call.name, args=_invalid_args(call.text), id=new_call_id(), error=call.error
+            type="invalid_tool_call",
+            name=call.name and names.get(call.name, call.name),
+            args=_invalid_args(call.text),
+            id=new_call_id(),
+            error=call.error,
         )
         for call in answer.invalid_tool_calls
     ]

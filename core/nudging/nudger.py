@@ -25,7 +25,7 @@ from nudging.rule import Rule, nudge
 from nudging.settings import Settings, checked
 from nudging.stream import AnswerStream, AsyncAnswerStream, DecodingOptions, Sessions
 from nudging.tools.calls import ParsedAnswer
-from nudging.tools.parsing import parse_calls
+from nudging.tools.parsing import parse_calls, parse_calls_or_json
 
 AT_ONCE = 16
 """Default number of prompts that `generate_many` works on at the same time."""
@@ -184,7 +184,8 @@ class Nudger:
 
     async def agenerate(self, prompt: Prompt, **options: Unpack[Options]) -> Answer:
         """Run `generate` without blocking the event loop."""
-        async with self.astream(prompt, **options) as stream:
+        request = await in_thread(partial(Request.checked, prompt, self.settings, **options))
+        async with self._astream(request) as stream:
             async for _ in stream:
                 pass
             return stream.answer
@@ -193,7 +194,7 @@ class Nudger:
         self, prompts: Sequence[Prompt], *, at_once: int = AT_ONCE, **options: Unpack[Options]
     ) -> list[Answer]:
         """Run `generate_many` without blocking the event loop."""
-        requests = self._requests(prompts, at_once, options)
+        requests = await in_thread(self._requests, prompts, at_once, options)
         running = asyncio.Semaphore(at_once)
 
         async def answer(request: Request) -> Answer:
@@ -288,8 +289,11 @@ class Nudger:
 
     def _parse(self, request: Request, text: str) -> ParsedAnswer:
         """Split an answer into content and tool calls, with the nudging model's own parser if it finds a call."""
-        own = self.nudging_model.tokenizer.parse(text, self._prompts(request).nudging, request.tools)
-        parsed = own or parse_calls(text, request.tool_names)
+        if request.calls_or_json:
+            parsed = parse_calls_or_json(text, request.tool_names)
+        else:
+            own = self.nudging_model.tokenizer.parse(text, self._prompts(request).nudging, request.tools)
+            parsed = own or parse_calls(text, request.tool_names)
         return replace(parsed, tool_calls=parsed.tool_calls[: request.max_calls])
 
 

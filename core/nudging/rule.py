@@ -93,40 +93,40 @@ def nudge(
         constrained: True if the answer follows a grammar. Then text is only appended if the answer can still be
             completed within `max_tokens`, an answer that is cut short is completed, and `stop` is ignored.
     """
-    draft = _AnswerDraft(max_tokens, () if constrained else stop, constrained)
+    answer = _UnfinishedAnswer(max_tokens, () if constrained else stop, constrained)
     try:
-        yield from _rounds(draft, threshold, lookahead)
+        yield from _rounds(answer, threshold, lookahead)
     except _Finished as finished:
-        yield from draft.complete()
-        yield from draft.release(len(draft.text))
+        yield from answer.complete()
+        yield from answer.release(len(answer.text))
         return finished.reason
     raise AssertionError("the rounds end with _Finished")
 
 
-def _rounds(draft: "_AnswerDraft", threshold: float, lookahead: int) -> Generator[Action, Any, None]:
+def _rounds(answer: "_UnfinishedAnswer", threshold: float, lookahead: int) -> Generator[Action, Any, None]:
     last_words, repeats = "", 0
     while True:
-        proposal, ended = yield from _proposal(draft, lookahead)
+        proposal, ended = yield from _proposal(answer, lookahead)
         if ended:
-            yield from draft.append_words(proposal)
+            yield from answer.append_words(proposal)
             raise _Finished("stop")
 
-        words, step = yield from _handover(draft, proposal, threshold)
+        words, step = yield from _handover(answer, proposal, threshold)
         repeats = repeats + 1 if words == last_words else 0
         last_words = words
         if repeats == SAME_WORDS:
             raise _Finished("loop")
-        yield from draft.append_words(words)
-        draft.check_budget()
+        yield from answer.append_words(words)
+        answer.check_budget()
 
         if step is not None and not step.end:
-            yield from _base_run(draft, step, threshold)
-        draft.round += 1
+            yield from _base_run(answer, step, threshold)
+        answer.round += 1
 
 
-def _proposal(draft: "_AnswerDraft", lookahead: int) -> Generator[Action, Any, tuple[str, bool]]:
+def _proposal(answer: "_UnfinishedAnswer", lookahead: int) -> Generator[Action, Any, tuple[str, bool]]:
     """Return the nudging model's next `lookahead` tokens as text, and whether it ends its turn within them."""
-    step: Step | None = yield Ask("nudging", draft.text, lookahead)
+    step: Step | None = yield Ask("nudging", answer.text, lookahead)
     if step is None:
         raise _Finished("length")  # its context is full
     proposal = ""
@@ -138,7 +138,7 @@ def _proposal(draft: "_AnswerDraft", lookahead: int) -> Generator[Action, Any, t
         first = None if prefetched else next(_boundaries(proposal), None)
         if first:
             prefetched = True
-            yield Prefetch(draft.text + first[0], CHUNK)
+            yield Prefetch(answer.text + first[0], CHUNK)
         step = yield More()
     return proposal, False
 
@@ -153,16 +153,16 @@ def _boundaries(proposal: str) -> Iterator[tuple[str, str]]:
 
 
 def _handover(
-    draft: "_AnswerDraft", proposal: str, threshold: float
+    answer: "_UnfinishedAnswer", proposal: str, threshold: float
 ) -> Generator[Action, Any, tuple[str, Step | None]]:
     """Return the words before the first boundary where the base model takes over, and its token there.
 
     Example: for the proposal " To stay healthy", a base model that is sure of "▁healthy" gives (" To stay", that step).
     """
     for before, word in _boundaries(proposal):
-        step: Step | None = yield Ask("base", draft.text + before, CHUNK, hint=proposal[len(before) :])
+        step: Step | None = yield Ask("base", answer.text + before, CHUNK, hint=proposal[len(before) :])
         if step is None:
-            yield from draft.append_words(before)
+            yield from answer.append_words(before)
             raise _Finished("length")  # its context is full
         if step.probability >= threshold or f" {word}".startswith(step.text):
             return before, step
@@ -170,23 +170,23 @@ def _handover(
     return proposal if one_word else proposal.rpartition(" ")[0], None  # the window may have cut off the last word
 
 
-def _base_run(draft: "_AnswerDraft", step: Step, threshold: float) -> Generator[Action, Any, None]:
+def _base_run(answer: "_UnfinishedAnswer", step: Step, threshold: float) -> Generator[Action, Any, None]:
     """Append the base model's tokens from `step` on, chunk by chunk, while it is sure and does not loop."""
-    start = len(draft.text)
-    yield from draft.append_steps([step])
+    start = len(answer.text)
+    yield from answer.append_steps([step])
     next_step: Step | None = yield More()
-    while (yield from _chunk(draft, draft.text[start:], next_step, threshold)):
-        next_step = yield Ask("base", draft.text, CHUNK)
+    while (yield from _chunk(answer, answer.text[start:], next_step, threshold)):
+        next_step = yield Ask("base", answer.text, CHUNK)
 
 
-def _chunk(draft: "_AnswerDraft", run: str, step: Step | None, threshold: float) -> Generator[Action, Any, bool]:
+def _chunk(answer: "_UnfinishedAnswer", run: str, step: Step | None, threshold: float) -> Generator[Action, Any, bool]:
     """Append the part of one chunk that the base model is sure of. Return True if the run continues after it.
 
     A chunk that loops must leave nothing behind. So its tokens wait in `held` until no loop guard can apply to it any
     more. Both guards need the accepted part to be in the answer already, and a text that is not in it with a few
     tokens is not in it with more. This is known after a token or two, and the answer keeps streaming.
     """
-    before = draft.text
+    before = answer.text
     whole = accepted = ""  # the chunk's text: everything seen of it, and the part above the threshold
     held: list[Step] = []
     sure = True
@@ -197,7 +197,7 @@ def _chunk(draft: "_AnswerDraft", run: str, step: Step | None, threshold: float)
             accepted += step.text
             held.append(step)
             if accepted not in before:
-                yield from draft.append_steps(held)
+                yield from answer.append_steps(held)
                 held = []
         elif accepted not in before or not accepted or whole not in run:
             break
@@ -205,7 +205,7 @@ def _chunk(draft: "_AnswerDraft", run: str, step: Step | None, threshold: float)
     if accepted in before:
         if whole in run or len(accepted.split(" ")) > LONG_CHUNK:
             return False
-        yield from draft.append_steps(held)
+        yield from answer.append_steps(held)
     return sure and step is None
 
 
@@ -221,7 +221,7 @@ class _Finished(Exception):
         self.reason = reason
 
 
-class _AnswerDraft:
+class _UnfinishedAnswer:
     """An unfinished answer: its text, its budget and its stop strings.
 
     A piece is released once no stop string can begin in it, so `text` is ahead of the released pieces.

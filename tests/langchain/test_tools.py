@@ -3,18 +3,21 @@
 The models are scripted, to test the translation only. `test_real_models.py` and LangChain's own suite use real models.
 """
 
+import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.output_parsers.openai_tools import PydanticToolsParser
 from langchain_core.tools import tool
 from nudging import GrammarError, PromptError, ScriptedModel
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from recorders import recorded_prompts
 from typing_extensions import TypedDict
 
-from langchain_nudging import ChatNudging
+from langchain_nudging import ChatNudging, NudgingLLM
 
 
 @tool
@@ -131,7 +134,6 @@ def test_tools_and_their_results_are_in_both_prompts() -> None:
 @pytest.mark.parametrize(
     ("messages", "reason"),
     [
-        ([HumanMessage("Hi"), ToolMessage("3", tool_call_id="x")], "message 2 answers the tool call 'x'"),
         ([HumanMessage([{"type": "image_url", "image_url": "x"}])], "content of type 'image_url'"),
         ([HumanMessage([{"type": "image", "base64": "x", "mime_type": "image/png"}])], "content of type 'image'"),
     ],
@@ -240,7 +242,111 @@ def test_a_schema_that_needs_more_than_max_tokens_raises_before_decoding() -> No
         chat.with_structured_output(Pet).invoke("A pet?")
 
 
-def test_schema_and_tools_exclude_each_other() -> None:
-    with pytest.raises(GrammarError, match="schema and tools exclude each other"):
-        scripted(PET).bind_tools([add]).invoke("Hi", schema=Pet)
+def test_a_regex_and_tools_exclude_each_other() -> None:
+    with pytest.raises(GrammarError, match="regex and tools exclude each other"):
+        scripted(PET).bind_tools([add]).invoke("Hi", regex="a")
     assert scripted("seven or 7").invoke("Hi", regex="seven.*").content == "seven or 7"
+
+
+class Sum(BaseModel):
+    total: int
+
+
+SUM = '{"total": 3}'
+TAGGED = f"<tool_call>\n{FORCED}\n</tool_call>"
+
+
+def test_with_tools_the_structured_output_is_a_call_or_json() -> None:
+    for method in ("json_schema", "json_mode"):
+        chat = scripted(SUM).with_structured_output(Sum, method=method, tools=[add])  # type: ignore[arg-type]
+        assert chat.invoke("1 + 2?") == Sum(total=3)
+        called = scripted(TAGGED).with_structured_output(Sum, method=method, tools=[add], include_raw=True)  # type: ignore[arg-type]
+        result = called.invoke("1 + 2?")
+        assert (result["parsed"], result["parsing_error"], calls(result["raw"])) == (None, None, [CALL])
+    by_function = scripted(FORCED).with_structured_output(Sum, method="function_calling", tools=[add], include_raw=True)
+    result = by_function.invoke("1 + 2?")
+    assert (result["parsed"], calls(result["raw"])) == (None, [CALL])
+
+
+T = TypeVar("T")
+
+
+class Box(BaseModel, Generic[T]):
+    data: T
+
+
+class Titled(BaseModel):
+    model_config = ConfigDict(title="My data")
+    data: int
+
+
+@dataclass
+class Data:
+    data: int
+
+
+class DataDict(TypedDict):
+    data: int
+
+
+DATA = '{"data": 3}'
+TITLED = {"title": "My data", **Box[int].model_json_schema(), "description": "Some data."}
+SCHEMAS = [
+    Box[int],
+    Titled,
+    Data,
+    DataDict,
+    {**TITLED, "title": "My data"},
+    {"name": "my data", "parameters": TITLED},
+    {"type": "function", "function": {"name": "my data", "parameters": TITLED}},
+    {"type": "json_schema", "json_schema": {"name": "my data", "schema": TITLED, "strict": True}},
+]
+
+
+@pytest.mark.parametrize("schema", SCHEMAS, ids=str)
+@pytest.mark.parametrize("method", METHODS)
+def test_a_schema_of_any_kind_and_name_is_followed(method: Any, schema: Any) -> None:
+    output = scripted(DATA).with_structured_output(schema, method=method).invoke("x")
+    value = output["data"] if isinstance(output, dict) else output.data
+    assert value == (0 if method == "function_calling" else 3)
+
+
+@pytest.mark.parametrize("schema", [*SCHEMAS, {"type": "json_schema", "json_schema": {"name": "n", "schema": TITLED}}])
+def test_a_response_format_is_a_schema_of_any_kind(schema: Any) -> None:
+    assert scripted(DATA).invoke("x", response_format=schema).content == DATA
+    model = ScriptedModel(DATA)
+    llm = NudgingLLM(base_model=model, nudging_model=model)
+    assert llm.invoke("x", schema=schema) == llm.invoke("x", response_format=schema) == DATA
+
+
+@pytest.mark.parametrize("tool", [Box[int], Titled])
+def test_a_tool_of_any_name_is_called_by_its_own_name(tool: Any) -> None:
+    chat = scripted("").bind_tools([tool], tool_choice="any")
+    name = "Box[int]" if tool is not Titled else "My data"
+    call, streamed = chat.invoke("x"), add_up(list(chat.stream("x")))  # type: ignore[arg-type]
+    assert calls(call) == calls(streamed) == [{"name": name, "args": {"data": 0}, "type": "tool_call"}]
+    assert (chat | PydanticToolsParser(tools=[tool])).invoke("x") == [tool(data=0)]
+    assert scripted("").bind_tools([tool], tool_choice=name).invoke("x").tool_calls
+    model, prompts = recorded_prompts()
+    history = [HumanMessage("x"), call, ToolMessage("3", tool_call_id=call.tool_calls[0]["id"])]  # type: ignore[attr-defined]
+    ChatNudging(base_model=model, nudging_model=model).bind_tools([tool]).invoke(history)
+    assert prompts[0].count(f'"name": "{re.sub(r"[^a-zA-Z]", "_", name)}"') == 2  # in the tools and in the call
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ({"type": "function", "function": {"name": "add"}}, "add"),
+        ({"type": "function", "name": "add"}, "add"),
+        ({"type": "tool", "name": "add"}, "add"),
+        ({"type": "any"}, "add"),
+        ({"type": "auto"}, None),
+        ({"type": "none"}, None),
+    ],
+)
+def test_a_tool_choice_may_be_a_dictionary(choice: Any, expected: Any) -> None:
+    for message in [
+        scripted("Hi.").bind_tools([add], tool_choice=choice).invoke("x"),
+        scripted("Hi.").bind_tools([add]).invoke("x", tool_choice=choice),
+    ]:
+        assert [call["name"] for call in message.tool_calls] == ([expected] if expected else [])

@@ -1,21 +1,39 @@
-"""A conversation and the two prompts made from it, checked before anything is computed."""
+"""A conversation and the two prompts made from it, checked before anything is computed.
+
+A history may come from anywhere: another provider, a trimmed memory, an agent whose model wrote a malformed call. What
+no prompt can show in its own form is shown as text, or left out, and the log says so once.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
+from nudging._logging import log_once
 from nudging.errors import PromptError
+from nudging.prompting.content import content_text, kind
+from nudging.prompting.tool_messages import CallIds, calls_of
 
 Message: TypeAlias = Mapping[str, Any]
 """One message of a conversation in OpenAI's shape: `role` (system, user, assistant, tool) and `content`. An assistant's
-message may have `tool_calls`; a tool's message has `tool_call_id`."""
+message may have `tool_calls`; a tool's message has `tool_call_id`. Other shapes are understood too."""
 
 Role = Literal["system", "user", "assistant", "tool"]
 ROLES: tuple[str, ...] = get_args(Role)
 
-OPTIONAL_FIELDS = {"assistant": {"tool_calls"}, "tool": {"tool_call_id", "name"}}
-"""The fields that messages of a role may have besides `role` and `content`."""
+OTHER_ROLES = {
+    "developer": "system",
+    "human": "user",
+    "ai": "assistant",
+    "model": "assistant",
+    "chatbot": "assistant",
+    "function": "tool",
+}
+"""The roles that have another name at another provider."""
+
+FIELDS = {"role", "content"}
+OPTIONAL_FIELDS = {"assistant": {"tool_calls", "function_call", "refusal"}, "tool": {"tool_call_id", "name"}}
+"""The fields that messages of a role may have besides `FIELDS`. All others are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,81 +55,93 @@ Prompt: TypeAlias = str | Sequence[Message] | Prompts
 def check_prompt(prompt: Prompt) -> Prompts | list[Message]:
     """Return raw `Prompts` unchanged, and anything else as a conversation in which neighbours of one role are merged.
 
+    In the conversation every tool message answers a call of an earlier message. A result without its call and a
+    malformed call become text.
+
     Raises:
         PromptError: The prompt is empty, is not text, or names an unknown role.
     """
+    checked = _checked(prompt)
+    if not checked or (isinstance(checked, list) and _is_empty(checked[-1])):
+        raise PromptError("the prompt is empty: pass a question, or messages whose last one has content")
+    return checked
+
+
+def without_empty_end(prompt: Prompt) -> Prompts | list[Message]:
+    """Return the prompt as `check_prompt` does, without empty messages at its end. Nothing may be left of it."""
+    checked = _checked(prompt)
+    while isinstance(checked, list) and checked and _is_empty(checked[-1]):
+        checked.pop()
+    return checked
+
+
+def _checked(prompt: Prompt) -> Prompts | list[Message]:
     if isinstance(prompt, Prompts):
         _check_text(prompt.base, "the base prompt")
         _check_text(prompt.nudging, "the nudging prompt")
         return prompt
     messages: Sequence[Message] = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
     if isinstance(messages, bytes | bytearray) or not isinstance(messages, Sequence):
-        raise PromptError(f"a prompt is a text, a list of messages or Prompts(base=…, nudging=…), not {_kind(prompt)}")
+        raise PromptError(f"a prompt is a text, a list of messages or Prompts(base=…, nudging=…), not {kind(prompt)}")
     turns: list[dict[str, Any]] = []
+    ids = CallIds()
     for number, message in enumerate(messages, start=1):
-        turn = _checked(message, f"message {number}")
-        _check_answers_call(turn, turns, f"message {number}")
-        if turns and turn["role"] == turns[-1]["role"] and set(turn) == set(turns[-1]) == {"role", "content"}:
+        turn = _turn(message, ids, f"message {number}")
+        if turns and turn["role"] == turns[-1]["role"] and set(turn) == set(turns[-1]) == FIELDS:
             turns[-1]["content"] += f"\n{turn['content']}"
         else:
             turns.append(turn)
-    if not turns or not (turns[-1]["content"] or turns[-1]["role"] == "tool"):
-        raise PromptError("the prompt is empty: pass a question, or messages whose last one has content")
     return list(turns)
 
 
-def _checked(message: object, where: str) -> dict[str, Any]:
+def _is_empty(turn: Message) -> bool:
+    return not (turn["content"] or turn.get("tool_calls") or turn["role"] == "tool")
+
+
+def _turn(message: object, ids: CallIds, where: str) -> dict[str, Any]:
     """Return the message as plain data, with the arguments of its tool calls as dictionaries."""
     if not isinstance(message, Mapping):
-        raise PromptError(f"{where} is {_kind(message)}: a message is a dictionary with a role and a content")
+        raise PromptError(f"{where} is {kind(message)}: a message is a dictionary with a role and a content")
     role = message.get("role")
+    role = OTHER_ROLES.get(role, role) if isinstance(role, str) else role
     if role not in ROLES:
         raise PromptError(f"{where} has the role {role!r}: choose from {', '.join(ROLES)}")
-    if other := set(message) - {"role", "content"} - OPTIONAL_FIELDS.get(role, set()):
-        raise PromptError(
-            f"{where} has {', '.join(sorted(map(repr, other)))}, which cannot be part of a prompt: leave it out"
-        )
-    content = message.get("content")
-    calls = [_checked_call(call, where) for call in message.get("tool_calls") or ()]
-    if calls and content is None:  # OpenAI sends null beside tool calls
-        content = ""
-    _check_text(content, f"the content of {where}", may_be_empty=True)
-    turn = {name: value for name, value in message.items() if value} | {"role": role, "content": content}
-    return turn | {"tool_calls": calls} if calls else turn
+    known = FIELDS | OPTIONAL_FIELDS.get(role, set())
+    if left_out := sorted(repr(name) for name, value in message.items() if name not in known and value):
+        log_once(f"{', '.join(left_out)} of a message of role {role!r} cannot be part of a prompt and is left out")
+    text = content_text(message.get("content"), role, where)
+    _check_text(text, f"the content of {where}", may_be_empty=True)
+    turn = {"role": role, "content": text}
+    if role == "assistant":
+        return turn | _calls_and_text(message, text, ids, where)
+    return _result(message, text, ids) if role == "tool" else turn
 
 
-def _checked_call(call: object, where: str) -> dict[str, Any]:
-    function = call.get("function") if isinstance(call, Mapping) else None
-    name = function.get("name") if isinstance(function, Mapping) else None
-    if not isinstance(call, Mapping) or not isinstance(function, Mapping) or not isinstance(name, str):
-        raise PromptError(
-            f'{where} has the tool call {str(call)[:60]!r}: give {{"id": …, "type": "function", "function": '
-            '{"name": …, "arguments": …}}'
-        )
-    arguments = function.get("arguments") or {}
-    try:
-        if isinstance(arguments, str):
-            arguments = json.loads(arguments)
-        arguments = json.loads(json.dumps(arguments))
-    except (TypeError, ValueError) as error:
-        raise PromptError(f"{where} calls {name!r} with arguments that are not JSON: {error}") from None
-    return {"id": call.get("id"), "type": "function", "function": {"name": name, "arguments": arguments}}
+def _calls_and_text(message: Message, text: str, ids: CallIds, where: str) -> dict[str, Any]:
+    """Return the content of an assistant's message with its malformed calls, and its tool calls."""
+    calls, malformed = calls_of(message)
+    for call in calls:
+        ids.add(call)
+    text = text or content_text(message.get("refusal"), "assistant", where)
+    content = "\n".join([*([text] if text else []), *malformed])
+    _check_text(content + json.dumps(calls, ensure_ascii=False), f"the text of {where}")
+    return {"content": content, "tool_calls": calls} if calls else {"content": content}
 
 
-def _check_answers_call(message: Mapping[str, Any], before: Sequence[Message], where: str) -> None:
-    if message["role"] != "tool":
-        return
-    called = [call["id"] for turn in before for call in turn.get("tool_calls") or ()]
-    if message.get("tool_call_id") not in called:
-        raise PromptError(
-            f"{where} answers the tool call {message.get('tool_call_id')!r}, which no earlier message makes: keep "
-            "the assistant's message with that call, or leave this one out"
-        )
+def _result(message: Message, text: str, ids: CallIds) -> dict[str, Any]:
+    """Return a tool's message, as text of the user if no earlier message makes the call that it answers."""
+    name = message.get("name") if isinstance(message.get("name"), str) else None
+    answered = ids.answer(message.get("tool_call_id"), name)
+    if answered is None:
+        log_once("a tool message that answers no earlier call is shown to the models as text of the user")
+        return {"role": "user", "content": f"<tool_response>\n{text}\n</tool_response>"}
+    turn = {"role": "tool", "content": text, "tool_call_id": answered}
+    return turn | ({"name": name} if name else {})
 
 
 def _check_text(text: object, where: str, may_be_empty: bool = False) -> None:
     if not isinstance(text, str):
-        raise PromptError(f"{where} is {_kind(text)}: pass text as a string")
+        raise PromptError(f"{where} is {kind(text)}: pass text as a string")
     if not text and not may_be_empty:
         raise PromptError(f"{where} is empty: a model needs at least one token to continue from")
     try:
@@ -120,7 +150,3 @@ def _check_text(text: object, where: str, may_be_empty: bool = False) -> None:
         raise PromptError(
             f"{where} contains half a character (a lone surrogate) at index {error.start}: decode the text again"
         ) from None
-
-
-def _kind(value: object) -> str:
-    return "missing" if value is None else f"a {type(value).__name__} ({str(value)[:40]!r})"

@@ -34,13 +34,18 @@ def render_prompts(
     Raises:
         ChatTemplateError: A template is missing, or fails on this conversation.
     """
+    base = render_base(messages, base_template, tools)
+    return Prompts(base=base, nudging=render(messages, nudging_template, tools))
+
+
+def render_base(messages: Sequence[Message], base_template: str | None, tools: Sequence[Mapping[str, Any]] = ()) -> str:
+    """Return the conversation as the base model sees it. Arguments and errors are those of `render_prompts`."""
     try:
-        base = render_template(BASE_TEMPLATE if base_template is None else base_template, with_tools(messages, tools))
+        return render_template(BASE_TEMPLATE if base_template is None else base_template, with_tools(messages, tools))
     except (jinja2.TemplateError, TypeError) as error:
         raise ChatTemplateError(
             f"the base template fails: {error}; it is a Jinja template of `messages`, each with a role and a content"
         ) from error
-    return Prompts(base=base, nudging=render(messages, nudging_template, tools))
 
 
 def render_template(template: str, messages: Sequence[Message]) -> str:
