@@ -8,6 +8,7 @@ so that each call is counted once.
 """
 
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -31,13 +32,25 @@ from llama_index.core.llms.llm import ToolSelection, dispatcher
 from llama_index.core.prompts import BasePromptTemplate
 from llama_index.core.tools import BaseTool
 from nudging import Nudger
+from nudging._logging import log_once
 from nudging.config import NudgerConfig
 from nudging.prompting.conversation import Prompt
 from nudging.settings import Stop
 from nudging.tools.definitions import ToolChoice
+from pydantic import Field, model_validator
 
+from llamaindex_nudging.errors import NudgingLLMError, translated_errors
 from llamaindex_nudging.messages import conversation, openai_tools
-from llamaindex_nudging.responses import ResponseBuilder, parse_partial_json, partial_object, to_completion, to_response
+from llamaindex_nudging.options import engine_options
+from llamaindex_nudging.responses import (
+    ResponseBuilder,
+    keep_first_call,
+    parse_partial_json,
+    partial_object,
+    to_completion,
+    to_response,
+)
+from llamaindex_nudging.tokens import context_window, longest_encoding
 
 Output = TypeVar("Output", bound=BaseModel)
 
@@ -61,9 +74,25 @@ class NudgingLLM(NudgerConfig, FunctionCallingLLM):
     there. Their `raw` is the whole answer as plain data, with the token counts in `raw["usage"]`.
 
     By default an answer ends at the delimiter of LlamaIndex's own prompts. Your own `stop` replaces this default.
+
+    No call raises a ValueError, because LlamaIndex takes one for a malformed answer: it is a `NudgingLLMError`.
     """
 
     stop: Stop = (DELIMITER,)
+    context_window: int | None = Field(
+        default=None, gt=0, description="Maximum number of tokens of prompt and answer; default as the models say"
+    )
+    is_function_calling_model: bool | None = Field(
+        default=None, description="False lets LlamaIndex ask for calls as text; default as the models say"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_given_fields(cls, values: Any) -> Any:
+        """Leave out arguments that are None, as they are by default in other LLM classes, and log unknown ones."""
+        if unknown := sorted(set(values) - set(cls.model_fields) - {"class_name"}):
+            log_once(f"{cls.__name__} has no argument {', '.join(map(repr, unknown))} and ignores it")
+        return {name: value for name, value in values.items() if value is not None}
 
     @classmethod
     def class_name(cls) -> str:
@@ -75,19 +104,27 @@ class NudgingLLM(NudgerConfig, FunctionCallingLLM):
         return Nudger.from_config(self)
 
     @property
+    @translated_errors()
     def metadata(self) -> LLMMetadata:
+        pair = repr((self.config_of("base").identity, self.config_of("nudging").identity))
         return LLMMetadata(
-            context_window=self.nudger.context_length,
+            context_window=self.context_window or context_window(self.nudger, pair),
             num_output=self.max_tokens,
             is_chat_model=True,
-            is_function_calling_model=True,
+            is_function_calling_model=self.is_function_calling_model is not False,
             model_name=self.nudger.name,
         )
 
     @property
+    @translated_errors()
     def tokenizer(self) -> Callable[[str], list[int]]:
-        """The base model's tokenizer, for LlamaIndex's token counters: `Settings.tokenizer = llm.tokenizer`."""
-        return partial(self.nudger.base_model.tokenizer.encode, special_tokens=False)
+        """A tokenizer for LlamaIndex's token counters: `Settings.tokenizer = llm.tokenizer`.
+
+        It is that of the model that needs more tokens for the text. So what fits into `metadata.context_window` fits
+        both.
+        """
+        nudger = self.nudger
+        return partial(longest_encoding, (nudger.base_model.tokenizer, nudger.nudging_model.tokenizer))
 
     @llm_chat_callback()
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
@@ -129,11 +166,11 @@ class NudgingLLM(NudgerConfig, FunctionCallingLLM):
         """Return the tool calls of a response. In a stream their arguments may be incomplete.
 
         Raises:
-            ValueError: The response has no tool calls, and `error_on_no_tool_call` is True.
+            NudgingLLMError: The response has no tool calls, and `error_on_no_tool_call` is True.
         """
         calls = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
         if error_on_no_tool_call and not calls:
-            raise ValueError(
+            raise NudgingLLMError(
                 f"the model called no tool, it answered {(response.message.content or '')[:200]!r}: "
                 "force a call with tool_required=True, or pass error_on_no_tool_call=False"
             )
@@ -160,7 +197,8 @@ class NudgingLLM(NudgerConfig, FunctionCallingLLM):
             **prompt_args: The variables of the template.
 
         Raises:
-            GrammarError: The class cannot be expressed as a grammar, or needs more than `max_tokens`.
+            NudgingLLMError: The class cannot be expressed as a grammar, needs more than `max_tokens`, or rejects the
+                answer.
         """
         _start_prediction(output_cls, prompt, prompt_args)
         response = self.chat(self._format_messages(prompt, prompt_args), **_with_schema(output_cls, llm_kwargs))
@@ -228,46 +266,45 @@ class NudgingLLM(NudgerConfig, FunctionCallingLLM):
     ) -> ChatResponse:
         """Keep only the first tool call, unless several are allowed."""
         if not allow_parallel_tool_calls:
-            blocks = response.message.blocks
-            first = next((block for block in blocks if isinstance(block, ToolCallBlock)), None)
-            response.message.blocks = [b for b in blocks if b is first or not isinstance(b, ToolCallBlock)]
+            keep_first_call(response.message)
         return response
 
+    @translated_errors()
     def _format_prompt(self, prompt: str, formatted: bool) -> str:
         return prompt if formatted or self.completion_to_prompt is None else self.completion_to_prompt(prompt)
 
     def _format_messages(self, prompt: BasePromptTemplate, prompt_args: Mapping[str, Any]) -> list[ChatMessage]:
         return self._extend_messages(prompt.format_messages(llm=self, **prompt_args))
 
+    @translated_errors()
     def _generate(self, prompt: Prompt, options: Mapping[str, Any]) -> ChatResponse:
-        return to_response(self.nudger.generate(prompt, **_engine_options(options)))
+        return to_response(self.nudger.generate(prompt, **engine_options(options)))
 
     async def _agenerate(self, prompt: Prompt, options: Mapping[str, Any]) -> ChatResponse:
-        return to_response(await self.nudger.agenerate(prompt, **_engine_options(options)))
+        with translated_errors():
+            return to_response(await self.nudger.agenerate(prompt, **engine_options(options)))
 
     def _stream(self, prompt: Prompt, options: Mapping[str, Any]) -> Generator[ChatResponse, None, None]:
         responses = ResponseBuilder()
-        with self.nudger.stream(prompt, **_engine_options(options)) as stream:
+        with translated_errors(), self.nudger.stream(prompt, **engine_options(options)) as stream:
             for piece in stream:
                 yield responses.add_piece(piece, stream.partial)
             yield responses.finish(stream.answer)
 
     async def _astream(self, prompt: Prompt, options: Mapping[str, Any]) -> AsyncGenerator[ChatResponse, None]:
         responses = ResponseBuilder()
-        async with self.nudger.astream(prompt, **_engine_options(options)) as stream:
-            async for piece in stream:
-                yield responses.add_piece(piece, stream.partial)
-            yield responses.finish(stream.answer)
-
-
-def _engine_options(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    return {**kwargs, "tools": openai_tools(kwargs["tools"])} if kwargs.get("tools") else dict(kwargs)
+        with translated_errors():
+            async with self.nudger.astream(prompt, **engine_options(options)) as stream:
+                async for piece in stream:
+                    yield responses.add_piece(piece, stream.partial)
+                yield responses.finish(stream.answer)
 
 
 def _with_schema(output_cls: type[BaseModel], llm_kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
     return {**(llm_kwargs or {}), "schema": output_cls}
 
 
+@translated_errors()
 def _parse_object(output_cls: type[BaseModel], response: ChatResponse) -> BaseModel:
     """Return the object of a streamed response. Only the last response, which has a finish reason, is complete."""
     text = response.message.content or ""
@@ -276,7 +313,10 @@ def _parse_object(output_cls: type[BaseModel], response: ChatResponse) -> BaseMo
 
 
 def _arguments(call: ToolCallBlock) -> dict[str, Any]:
-    arguments = parse_partial_json(call.tool_kwargs) if isinstance(call.tool_kwargs, str) else call.tool_kwargs
+    """Return the arguments of a call, or {} if they are not a JSON object, as LlamaIndex's own classes do."""
+    arguments: Any = call.tool_kwargs
+    with suppress(ValueError):
+        arguments = parse_partial_json(arguments) if isinstance(arguments, str) else arguments
     return arguments if isinstance(arguments, dict) else {}
 
 
@@ -285,6 +325,7 @@ def _start_prediction(output_cls: type[BaseModel], prompt: BasePromptTemplate, p
     dispatcher.event(LLMStructuredPredictStartEvent(output_cls=output_cls, template=prompt, template_args=prompt_args))
 
 
+@translated_errors()
 def _finish_prediction(output_cls: type[Output], response: ChatResponse) -> Output:
     """Return the predicted object, and send the event that the structured prediction ended."""
     output = output_cls.model_validate_json(response.message.content or "")

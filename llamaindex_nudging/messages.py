@@ -1,10 +1,14 @@
-"""Translate LlamaIndex messages and tools into the engine's format."""
+"""Translate LlamaIndex messages and tools into the engine's format.
 
-import json
-from collections.abc import Sequence
+The engine decides what a prompt can show of a message: calls without ids, results without calls, images.
+"""
+
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from llama_index.core.base.llms.types import (
+    BaseContentBlock,
+    BaseRecursiveContentBlock,
     CachePoint,
     ChatMessage,
     MessageRole,
@@ -13,28 +17,26 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
 )
 from llama_index.core.tools import BaseTool
-from nudging import Message, PromptError
+from nudging import Message
 from nudging.tools.definitions import Tool
+from pydantic_core import to_jsonable_python
 
-ROLES = {
-    MessageRole.DEVELOPER: "system",
-    MessageRole.CHATBOT: "assistant",
-    MessageRole.MODEL: "assistant",
-    MessageRole.FUNCTION: "tool",
-}
-"""The roles that have another name in the engine."""
+from llamaindex_nudging.errors import translated_errors
 
 SKIPPED_BLOCKS = CachePoint, ThinkingBlock, ToolCallBlock
-"""Blocks of a message that are left out of its text. Tool calls are translated separately."""
+"""Blocks of a message that are left out of its content. Tool calls are translated separately."""
+
+CALLS = "tool_calls", "function_call"
+"""The `additional_kwargs` in which LLM classes put tool calls, also in their own objects."""
+
+RESULT = "tool_call_id", "name"
+"""The `additional_kwargs` of a tool's message."""
 
 
+@translated_errors()
 def conversation(messages: Sequence[ChatMessage]) -> list[Message]:
-    """Return LlamaIndex messages as a conversation for the engine.
-
-    Raises:
-        PromptError: A message has an unknown role, or content that is not text.
-    """
-    return [_engine_message(message, f"message {number}") for number, message in enumerate(messages, start=1)]
+    """Return LlamaIndex messages as a conversation for the engine."""
+    return [_engine_message(message) for message in messages]
 
 
 def openai_tools(tools: Sequence[BaseTool | Tool]) -> list[Tool]:
@@ -44,33 +46,32 @@ def openai_tools(tools: Sequence[BaseTool | Tool]) -> list[Tool]:
     ]
 
 
-def openai_call(call: ToolCallBlock) -> dict[str, Any]:
-    """Return a tool call in OpenAI's format, with its arguments as JSON text."""
-    kwargs = call.tool_kwargs
-    arguments = kwargs if isinstance(kwargs, str) else json.dumps(kwargs, ensure_ascii=False)
-    return {"id": call.tool_call_id, "type": "function", "function": {"name": call.tool_name, "arguments": arguments}}
+def _engine_message(message: ChatMessage) -> Message:
+    names = (*CALLS, *RESULT) if message.role in (MessageRole.TOOL, MessageRole.FUNCTION) else CALLS
+    details = {name: message.additional_kwargs[name] for name in names if message.additional_kwargs.get(name)}
+    if calls := [_engine_call(block) for block in message.blocks if isinstance(block, ToolCallBlock)]:
+        details["tool_calls"] = calls
+    plain = to_jsonable_python(details, serialize_unknown=True, bytes_mode="base64")
+    return {"role": message.role.value, "content": list(_content(message)), **plain}
 
 
-def _engine_message(message: ChatMessage, where: str) -> Message:
-    role = ROLES.get(message.role, message.role.value)
-    translated: dict[str, Any] = {"role": role, "content": _text(message, where)}
-    if role == "tool":
-        translated |= {key: value for key in ("tool_call_id", "name") if (value := message.additional_kwargs.get(key))}
-    if calls := _calls(message):
-        translated["tool_calls"] = calls
-    return translated
+def _engine_call(block: ToolCallBlock) -> dict[str, Any]:
+    function = {"name": block.tool_name, "arguments": block.tool_kwargs}
+    return {"id": block.tool_call_id, "type": "function", "function": function}
 
 
-def _text(message: ChatMessage, where: str) -> str:
-    for block in message.blocks:
-        if not isinstance(block, (TextBlock, *SKIPPED_BLOCKS)):
-            raise PromptError(
-                f"{where} has content of type {block.block_type!r}: only text is supported, pass text blocks"
-            )
-    return message.content or ""
+def _content(message: ChatMessage) -> Iterator[Any]:
+    """Yield the texts of a message, and the types of blocks that are not text. LlamaIndex puts each on its own line."""
+    for number, block in enumerate(_flattened(message.blocks)):
+        if number:
+            yield "\n"
+        yield block.text or "" if isinstance(block, TextBlock) else {"type": getattr(block, "block_type", None)}
 
 
-def _calls(message: ChatMessage) -> list[Any]:
-    """Return the tool calls of a message: its blocks, or the `additional_kwargs` where older LlamaIndex puts them."""
-    calls = [openai_call(block) for block in message.blocks if isinstance(block, ToolCallBlock)]
-    return calls or list(message.additional_kwargs.get("tool_calls") or ())
+def _flattened(blocks: Sequence[BaseContentBlock]) -> Iterator[BaseContentBlock]:
+    """Yield the blocks of a message, with those inside of citations in their place."""
+    for block in blocks:
+        if isinstance(block, BaseRecursiveContentBlock):
+            yield from _flattened(block.nested_blocks)
+        elif not isinstance(block, SKIPPED_BLOCKS):
+            yield block

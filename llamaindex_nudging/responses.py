@@ -1,5 +1,9 @@
-"""Translate answers, complete or streamed, into LlamaIndex responses."""
+"""Translate answers, complete or streamed, into LlamaIndex responses.
 
+Metadata is in the `additional_kwargs` of a response. Those of its message go into memories and from there into prompts.
+"""
+
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,8 +22,6 @@ from nudging import Answer, Piece
 from nudging.tools.calls import new_call_id
 from nudging.tools.streaming import PartialAnswer
 from pydantic_core import from_json
-
-from llamaindex_nudging.messages import openai_call
 
 
 class ResponseBuilder:
@@ -62,10 +64,11 @@ class ResponseBuilder:
             ToolCallBlock(tool_call_id=id_, tool_name=name, tool_kwargs=arguments)
             for id_, (name, arguments) in zip(self._call_ids, calls, strict=False)
         ]
-        if blocks:  # LlamaIndex's programs read the calls from additional_kwargs
-            metadata = metadata | {"tool_calls": [openai_call(block) for block in blocks]}
         message = ChatMessage(
-            role=MessageRole.ASSISTANT, blocks=[TextBlock(text=content), *blocks], additional_kwargs=metadata
+            role=MessageRole.ASSISTANT,
+            blocks=[TextBlock(text=content), *blocks],
+            # LlamaIndex's programs read the calls from here. Nothing else is: memories count it, and keep it.
+            additional_kwargs={"tool_calls": [_openai_call(block) for block in blocks]} if blocks else {},
         )
         return ChatResponse(message=message, delta=delta, additional_kwargs=metadata)
 
@@ -84,8 +87,16 @@ def to_completion(response: ChatResponse) -> CompletionResponse:
         delta=response.delta,
         raw=response.raw,
         logprobs=response.logprobs,
-        additional_kwargs=response.additional_kwargs,
+        additional_kwargs=response.message.additional_kwargs | response.additional_kwargs,
     )
+
+
+def keep_first_call(message: ChatMessage) -> None:
+    """Remove all tool calls of a message but the first."""
+    first = next((block for block in message.blocks if isinstance(block, ToolCallBlock)), None)
+    message.blocks = [block for block in message.blocks if block is first or not isinstance(block, ToolCallBlock)]
+    if calls := message.additional_kwargs.get("tool_calls"):
+        message.additional_kwargs["tool_calls"] = calls[:1]
 
 
 def parse_partial_json(text: str) -> Any:
@@ -100,6 +111,11 @@ def partial_object(output_cls: type[BaseModel], text: str) -> BaseModel | Flexib
         return output_cls.model_validate(value)
     except ValidationError:
         return create_flexible_model(output_cls).model_validate(value if isinstance(value, dict) else {"root": value})
+
+
+def _openai_call(call: ToolCallBlock) -> dict[str, Any]:
+    arguments = json.dumps(call.tool_kwargs, ensure_ascii=False)
+    return {"id": call.tool_call_id, "type": "function", "function": {"name": call.tool_name, "arguments": arguments}}
 
 
 def _metadata(answer: Answer) -> dict[str, Any]:

@@ -1,17 +1,25 @@
 """Run blocking work in threads, for event loops."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-# asyncio's own pool has a few threads per core. These mostly wait for forward passes and servers, so more are useful.
-_pool = ThreadPoolExecutor(64, thread_name_prefix="nudging")
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    # asyncio's own pool has a few threads per core. These mostly wait for forward passes and servers: more are useful.
+    return ThreadPoolExecutor(64, thread_name_prefix="nudging")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # its threads do not exist in a forked child
 
 
 async def in_thread(function: Callable[..., T], *args: Any) -> T:
@@ -20,7 +28,7 @@ async def in_thread(function: Callable[..., T], *args: Any) -> T:
     If the caller is cancelled, the cancellation waits until the thread is done: nothing else may touch a KV cache
     during a forward pass.
     """
-    work = asyncio.get_running_loop().run_in_executor(_pool, partial(copy_context().run, function, *args))
+    work = asyncio.get_running_loop().run_in_executor(_pool(), partial(copy_context().run, function, *args))
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:

@@ -10,14 +10,15 @@ from time import sleep
 from typing import Any
 
 import pytest
-from llama_index.core import Settings
 from llama_index.core.base.llms.types import ChatMessage, ImageBlock, MessageRole, TextBlock
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.tools import FunctionTool
 from nudging import ContextLengthError, Nudger, PromptError, ScriptedModel, SettingsError, Step
+from nudging._logging import log_once
+from nudging.models.local.model import LocalModel
 from pydantic import ValidationError
 
-from llamaindex_nudging import NudgingLLM
+from llamaindex_nudging import NudgingLLM, NudgingLLMError
 
 TEXT = "Why, hello there! How can I help you today? There is much that I know, and more that I do not."
 MODEL = ScriptedModel(TEXT, name="greeter", context_length=1000)
@@ -98,11 +99,44 @@ def test_prompt_templates_are_answered() -> None:
 
 def test_the_metadata_describes_both_models() -> None:
     metadata = NudgingLLM(**FIELDS, max_tokens=99).metadata
-    assert metadata.context_window == 1000
+    assert metadata.context_window == 994  # the template adds six words
     assert metadata.num_output == 99
     assert metadata.is_chat_model
     assert metadata.is_function_calling_model
     assert metadata.model_name == "greeter + greeter"
+
+
+def test_the_metadata_can_be_set() -> None:
+    set_llm = NudgingLLM(**FIELDS, context_window=2048, is_function_calling_model=False)
+    assert set_llm.metadata.context_window == 2048
+    assert not set_llm.metadata.is_function_calling_model
+    assert NudgingLLM.from_dict(set_llm.to_dict() | FIELDS).metadata == set_llm.metadata
+    unset = NudgingLLM(**FIELDS, context_window=None, is_function_calling_model=None)
+    assert unset.metadata == llm.metadata
+    with pytest.raises(ValidationError, match="context_window"):
+        NudgingLLM(**FIELDS, context_window=0)
+
+
+def test_the_metadata_loads_no_weights(tiny_base: Path, tiny_nudging: Path) -> None:
+    tiny = NudgingLLM(base_model=LocalModel(tiny_base), nudging_model=LocalModel(tiny_nudging))
+    assert 0 < tiny.metadata.context_window < 512
+    assert tiny.tokenizer("Hi")
+    assert tiny.nudger.base_model.weights._loaded is None  # type: ignore[attr-defined]
+
+
+def test_none_is_the_default_of_every_argument() -> None:
+    nothing = dict.fromkeys(set(NudgingLLM.model_fields) - {"base_model", "nudging_model"})
+    assert NudgingLLM(**FIELDS, **nothing).to_dict() == llm.to_dict()
+
+
+def test_an_unknown_argument_is_logged_by_name(caplog: pytest.LogCaptureFixture) -> None:
+    log_once.cache_clear()
+    for _ in range(2):
+        NudgingLLM(**FIELDS, treshold=0.3, api_key="sk-secret")
+    (record,) = caplog.records
+    assert record.name == "nudging"
+    assert "'api_key', 'treshold'" in record.getMessage()
+    assert "sk-secret" not in record.getMessage()
 
 
 def test_roles_are_translated() -> None:
@@ -125,20 +159,21 @@ def test_roles_are_translated() -> None:
             ChatMessage(role="user", blocks=[ImageBlock(url="http://x/y.png")]),
             "message 1 has content of type 'image'",
         ),
-        (ChatMessage(role="tool", content="42"), "message 1 answers the tool call None"),
         (ChatMessage(role="user", content=""), "the prompt is empty"),
     ],
 )
-def test_an_invalid_message_raises_a_prompt_error(message: ChatMessage, error: str) -> None:
-    with pytest.raises(PromptError, match=error):
+def test_an_invalid_message_raises(message: ChatMessage, error: str) -> None:
+    with pytest.raises(NudgingLLMError, match=error) as raised:
         llm.chat([message])
+    assert isinstance(raised.value.__cause__, PromptError)
 
 
 def test_settings_can_be_passed_per_call_and_are_checked() -> None:
     assert llm.complete("Hi", stop=["!"]).text == "Why, hello there"
     assert llm.chat(HI, max_tokens=1).message.content == "Why,"
-    with pytest.raises(SettingsError, match="no setting 'gamma'"):
+    with pytest.raises(NudgingLLMError, match="no setting 'gamma'") as raised:
         llm.complete("Hi", gamma=0.2)
+    assert isinstance(raised.value.__cause__, SettingsError)
     with pytest.raises(ValidationError, match="threshold"):
         NudgingLLM(**FIELDS, threshold=2)
 
@@ -162,8 +197,9 @@ def test_an_answer_ends_at_the_delimiter_of_llamaindex_prompts() -> None:
 
 def test_a_prompt_longer_than_the_context_raises() -> None:
     long = [ChatMessage(role="user", content="word " * 1200)]
-    with pytest.raises(ContextLengthError):
+    with pytest.raises(NudgingLLMError, match="has a context of 1000") as raised:
         llm.chat(long)
+    assert isinstance(raised.value.__cause__, ContextLengthError)
 
 
 @pytest.mark.parametrize("streaming", [False, True])
@@ -179,17 +215,6 @@ def test_an_answer_follows_a_schema_or_a_regex() -> None:
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
     assert isinstance(json.loads(llm.complete("Hi", schema=schema).text)["a"], int)
     assert llm.complete("Hi", regex="Why, (no|yes)").text in {"Why, no", "Why, yes"}
-
-
-@pytest.mark.usefixtures("own_settings")
-def test_the_tokenizer_is_the_base_models(pair: tuple[Path, Path]) -> None:
-    real = NudgingLLM(base_model=pair[0], nudging_model=pair[1])
-    tokens = real.tokenizer("The sky is blue.")
-    assert len(tokens) == 5
-    assert all(isinstance(token, int) for token in tokens)
-    Settings.tokenizer = real.tokenizer
-    assert Settings.tokenizer("The sky is blue.") == tokens
-    assert real.metadata.context_window == 8192  # SmolLM2's
 
 
 def test_an_llm_can_be_serialized_and_pickled(tmp_path: Path) -> None:

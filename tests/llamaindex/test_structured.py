@@ -12,11 +12,11 @@ from llama_index.core.instrumentation.events.llm import (
     LLMStructuredPredictStartEvent,
 )
 from llama_index.core.prompts import ChatPromptTemplate, PromptTemplate
-from nudging import GrammarError, ScriptedModel
+from nudging import ScriptedModel
 from pydantic import BaseModel, Field, RootModel
 from recorders import recorded_prompts
 
-from llamaindex_nudging import NudgingLLM
+from llamaindex_nudging import NudgingLLM, NudgingLLMError
 from llamaindex_nudging.responses import partial_object
 
 
@@ -98,9 +98,17 @@ def test_the_schema_and_the_messages_are_in_the_prompts() -> None:
 
 def test_llm_kwargs_are_used_and_not_modified() -> None:
     options = {"max_tokens": 5}
-    with pytest.raises(GrammarError, match="max_tokens=5"):
+    with pytest.raises(NudgingLLMError, match="max_tokens=5"):
         llm.structured_predict(Album, PROMPT, llm_kwargs=options, album="Low")
     assert options == {"max_tokens": 5}
+
+
+@pytest.mark.parametrize("name", ["tool_choice", "tool_required", "allow_parallel_tool_calls", "parallel_tool_calls"])
+async def test_options_about_tools_are_left_out(name: str) -> None:
+    options = {name: "required" if name == "tool_choice" else True}
+    assert llm.structured_predict(Album, PROMPT, llm_kwargs=options, album="Low") == ALBUM
+    assert list(llm.stream_structured_predict(Album, PROMPT, llm_kwargs=options, album="Low"))[-1] == ALBUM
+    assert await llm.astructured_predict(Album, PROMPT, llm_kwargs=options, album="Low") == ALBUM
 
 
 def test_each_prediction_starts_and_ends_once(events: list[Any]) -> None:

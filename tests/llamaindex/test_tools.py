@@ -11,11 +11,11 @@ import pytest
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole, ThinkingBlock, ToolCallBlock
 from llama_index.core.program import FunctionCallingProgram
 from llama_index.core.tools import FunctionTool
-from nudging import GrammarError, ScriptedModel
+from nudging import ScriptedModel
 from pydantic import BaseModel
 from recorders import recorded_prompts
 
-from llamaindex_nudging import NudgingLLM
+from llamaindex_nudging import NudgingLLM, NudgingLLMError
 
 
 def add(a: int, b: int) -> int:
@@ -119,7 +119,7 @@ def test_a_malformed_call_stays_in_the_content() -> None:
     response = llm.chat_with_tools([ADD], "1 + 2?")
     assert response.message.content == MALFORMED
     assert response.additional_kwargs["invalid_tool_calls"][0]["name"] == "add"
-    with pytest.raises(ValueError, match="the model called no tool, it answered '<tool_call>"):
+    with pytest.raises(NudgingLLMError, match="the model called no tool, it answered '<tool_call>"):
         llm.get_tool_calls_from_response(response)
     assert llm.get_tool_calls_from_response(response, error_on_no_tool_call=False) == []
 
@@ -155,6 +155,7 @@ def test_extra_calls_are_dropped() -> None:
     llm = scripted(HERMES * 2)
     response = llm.chat_with_tools([ADD], "1 + 2?", allow_parallel_tool_calls=True)
     assert calls(llm, llm._validate_chat_with_tools_response(response, [ADD])) == [CALL]
+    assert len(response.message.additional_kwargs["tool_calls"]) == 1
     assert llm.predict_and_call([ADD], "1 + 2?").response == "3"
 
 
@@ -205,10 +206,18 @@ def test_chat_accepts_tools() -> None:
 
 def test_an_invalid_tool_choice_raises() -> None:
     llm = scripted(FORCED)
-    with pytest.raises(GrammarError, match="there is no such tool"):
+    with pytest.raises(NudgingLLMError, match="there is no such tool"):
         llm.chat_with_tools([ADD], "1 + 2?", tool_choice="subtract")
-    with pytest.raises(GrammarError, match="without tools"):
+    with pytest.raises(NudgingLLMError, match="without tools"):
         llm.chat_with_tools([], "1 + 2?", tool_required=True)
+
+
+@pytest.mark.parametrize(("written", "arguments"), [('{"a": 1, "b"', {"a": 1}), ("a=1", {}), ("[1]", {}), ("", {})])
+def test_arguments_that_are_not_a_json_object_are_left_out(written: str, arguments: dict[str, Any]) -> None:
+    block = ToolCallBlock(tool_name="add", tool_kwargs=written)
+    response = ChatResponse(message=ChatMessage(role="assistant", blocks=[block]))
+    (selection,) = scripted("").get_tool_calls_from_response(response)
+    assert selection.tool_kwargs == arguments
 
 
 async def test_concurrent_calls_return_their_own_answers() -> None:

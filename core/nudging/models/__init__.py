@@ -15,6 +15,9 @@ from nudging.settings import checked
 if TYPE_CHECKING:
     from nudging.models.local.model import LocalModel
 
+SERVER_OPTIONS = ("api_key", "tokenizer", "timeout", "max_retries")
+"""Fields of `ModelConfig` for models on servers only. All others reach the constructor of `LocalModel`."""
+
 _models: dict[Hashable, Model] = {}
 _models_lock = Lock()
 
@@ -78,11 +81,11 @@ def require_local(model: Model, argument: str, reason: str) -> "LocalModel":
 def _local_model(config: ModelConfig) -> Model:
     with required_packages(f"a local model ({config.name!r})", extra="transformers"):
         from nudging.models.local.model import LocalModel
-    return LocalModel(config.name, **config.model_dump(include={"revision", "dtype", "device", "device_map"}))
+    return LocalModel(config.name, **config.model_dump(exclude={"model", "template", "url", *SERVER_OPTIONS}))
 
 
 def _remote_model(config: ModelConfig, author: Author) -> Model:
     with required_packages(f"a model on a server ({config.url})", extra="openai"):
         from nudging.models.remote.model import RemoteModel
-    options = config.model_dump(include={"tokenizer", "timeout", "max_retries"})
-    return RemoteModel(config.name, str(config.url), author=author, api_key=config.api_key, **options)
+    options = {name: getattr(config, name) for name in SERVER_OPTIONS}
+    return RemoteModel(config.name, str(config.url), author=author, **options)

@@ -169,7 +169,9 @@ class _DeviceThread:
         self._name = name
         self._forked = False
         self._running = RLock()
-        self._reset()
+        self._waiting: list[ForwardPass] = []
+        self._changed = Condition()
+        self._thread: Thread | None = None
         # The interpreter aborts if it exits during a pass (after Ctrl-C, for example). Taking the lock at exit lets the
         # pass end and starts no other. A fork during a pass would copy torch's locks in a locked state.
         atexit.register(self._running.acquire)
@@ -190,27 +192,21 @@ class _DeviceThread:
             self._waiting.append(forward_pass)
             self._changed.notify()
 
-    def _reset(self) -> None:
-        self._waiting: list[ForwardPass] = []
-        self._changed = Condition()
-        self._thread: Thread | None = None
-
     def _reset_in_child(self) -> None:
         self._running.release()
-        self._reset()
-        self._forked = True
+        self._waiting, self._changed, self._thread, self._forked = [], Condition(), None, True
         torch.set_num_threads(1)  # more would wait forever for OpenMP threads of the parent
 
     def _start(self) -> Thread:
         if self._forked and self._name != "cpu":
             raise ModelError(
-                f"a model on {self._name} was loaded before this process was forked, and cannot be used in it: load models "
-                "in the child only, or start it with the method 'spawn' or 'forkserver' (multiprocessing.get_context)"
+                f"a model on {self._name} cannot be used in a process that was forked after it was loaded: load it in "
+                "the child only, or start the child with the method 'spawn' or 'forkserver'"
             )
         if self._forked:
             log.warning(
-                "this process was forked after a model was loaded, so its forward passes use one core. For more, start it "
-                "with the method 'spawn' or 'forkserver' (multiprocessing.get_context)"
+                "this process was forked after a model was loaded, so its forward passes use one core: for more, start "
+                "it with the method 'spawn' or 'forkserver'"
             )
         thread = Thread(target=self._work, name=f"nudging on {self._name}", daemon=True)
         thread.start()

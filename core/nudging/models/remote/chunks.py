@@ -39,8 +39,8 @@ class ChunkParser:
                     "`logprobs` in /v1/completions (vLLM, SGLang), and check that they are not turned off"
                 )
             texts = _in_text(found.tokens or [], choice.text) if found else []
-            sure = _top(found) if found else []
-            steps += [Step(text, probability) for text, probability in zip(texts, sure, strict=True)]
+            top = _top_probabilities(found) if found else []
+            steps += [Step(text, probability) for text, probability in zip(texts, top, strict=True)]
             if reason == "stop":
                 listed = steps and not steps[-1].text and found and found.tokens
                 last = steps.pop() if listed else Step("", 1.0)
@@ -69,7 +69,7 @@ def _in_text(tokens: Sequence[str], text: str) -> list[str]:
     return added
 
 
-def _top(found: Any) -> list[float]:
+def _top_probabilities(found: Any) -> list[float]:
     """Return the probability of the top token at each position, in [0, 1]."""
     listed = found.top_logprobs or [{} for _ in found.tokens]
     pairs = zip(listed, found.token_logprobs, strict=True)
