@@ -25,7 +25,7 @@ FAVOURED = ("Ġ", "ð", "Ł", "ĺ", "ĩ")
 
 def tiny_llama(folder: Path, seed: int = 0, context: int = 512, chat: bool = True) -> Path:
     """Save a model of a common architecture, with a chat template, and return its folder."""
-    tokenizer = _tokenizer("the sky is blue and the sun is far away, so we go there", 330, chat=chat)
+    tokenizer = tiny_tokenizer("the sky is blue and the sun is far away, so we go there", 330, chat=chat)
     config = LlamaConfig(
         **_size(tokenizer), intermediate_size=64, num_key_value_heads=1, max_position_embeddings=context
     )
@@ -34,7 +34,7 @@ def tiny_llama(folder: Path, seed: int = 0, context: int = 512, chat: bool = Tru
 
 def tiny_gemma(folder: Path, seed: int = 0, context: int = 512) -> Path:
     """Save a model in which every other layer has a sliding window of 24 tokens. Its tokenizer adds a BOS."""
-    tokenizer = _tokenizer("blue whales are far bigger than the small ones and say so all day", 300, bos=True)
+    tokenizer = tiny_tokenizer("blue whales are far bigger than the small ones and say so all day", 300, bos=True)
     config = Gemma3TextConfig(
         **_size(tokenizer),
         intermediate_size=64,
@@ -50,7 +50,7 @@ def tiny_gemma(folder: Path, seed: int = 0, context: int = 512) -> Path:
 
 def tiny_mamba(folder: Path) -> Path:
     """Save a recurrent model, whose state cannot be cropped."""
-    tokenizer = _tokenizer("the sky is blue", 300)
+    tokenizer = tiny_tokenizer("the sky is blue", 300)
     config = MambaConfig(vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=1, state_size=4)
     return _save(folder, config, tokenizer, 0)
 
@@ -68,7 +68,8 @@ def _size(tokenizer: PreTrainedTokenizerFast) -> dict[str, object]:
     }
 
 
-def _tokenizer(text: str, size: int, bos: bool = False, chat: bool = False) -> PreTrainedTokenizerFast:
+def tiny_tokenizer(text: str, size: int, bos: bool = False, chat: bool = False) -> PreTrainedTokenizerFast:
+    """Return a byte-level tokenizer that is trained on a text."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
