@@ -70,8 +70,8 @@ class ChunkBuilder:
     def add_piece(self, piece: Piece, partial: PartialAnswer) -> AIMessageChunk:
         """Return the chunk of a piece: the new content and the new parts of tool calls."""
         return AuthoredChunk(
-            content=self._deltas.content(partial.content),
-            tool_call_chunks=[self._call_chunk(delta) for delta in self._deltas.parts(partial.tool_calls)],
+            content=self._deltas.new_content(partial.content),
+            tool_call_chunks=[self._call_chunk(delta) for delta in self._deltas.new_call_deltas(partial.tool_calls)],
             response_metadata=pieces_metadata([piece]),
         )
 
@@ -79,7 +79,7 @@ class ChunkBuilder:
         """Return the final chunk: the rest of the content, calls that were not streamed, metadata and usage."""
         streamed = bool(self._deltas.calls)
         return AuthoredChunk(
-            content=self._deltas.content(answer.content),
+            content=self._deltas.new_content(answer.content),
             tool_calls=[] if streamed else _tool_calls(answer, self._names),
             invalid_tool_calls=[] if streamed else _invalid_calls(answer, self._names),
             response_metadata=final_metadata(answer, model_names),

@@ -22,6 +22,13 @@ from nudging.grammar.grammar import Grammar
         ({"type": "string", "pattern": r"^\S+$"}, '"ab"', r'"a\u001fb"'),
         ({"type": "string", "pattern": r"^a\sb$"}, '"a b"', '"a\u0085b"'),
         ({"type": "object", "minProperties": 1, "properties": {"a": {"type": "integer"}}}, '{"a": 1}', "{}"),
+        ({"type": ["string", "null"], "format": "date"}, "null", '"2023-02-30"'),
+        ({"format": "date"}, '"2024-02-29"', '"2023-02-29"'),
+        ({"type": "string", "format": "date", "pattern": "^20"}, '"2024-02-29"', '"1999-12-31"'),
+        ({"type": "number"}, "1.5", "1e999"),
+        ({"type": ["number", "null"], "minimum": 0}, "null", "9" * 400),
+        ({"type": "array"}, '[{"a": [1.5, null]}]', "[1e999]"),
+        ({}, '{"a": {}}', '{"a": {"b": 1e999}}'),
         # objects are closed by default
         ({"type": "object", "properties": {"a": {"type": "integer"}}}, '{"a": 1}', '{"a": 1, "b": 2}'),
         ({"properties": {"format": {"type": "string"}, "pattern": {"type": "null"}}}, '{"pattern": null}', '{"x": 1}'),

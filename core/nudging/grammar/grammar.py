@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from nudging._extras import required_packages
 from nudging.errors import GrammarError
 from nudging.grammar.narrowing import Guided, guided_schema, located, problem_of, source_problem, subschemas
-from nudging.grammar.patterns import portable, shortest_match
+from nudging.grammar.patterns import example_match, portable
 from nudging.grammar.pydantic_schema import PreciseJsonSchema
 
 Schema: TypeAlias = Mapping[str, Any] | type[BaseModel]
@@ -69,7 +69,7 @@ class Grammar:
             raise GrammarError(f"regex={pattern!r}: give a regular expression, as a string that is not empty")
         meaning = f"the regex {pattern!r}"
         source = _of_lark(f"start: /{_escaped(portable(pattern))}/")
-        return cls(_checked(source, meaning), meaning, is_json=False, examples=(shortest_match(pattern),))
+        return cls(_checked(source, meaning), meaning, is_json=False, examples=(example_match(pattern),))
 
     @classmethod
     def of_lark(cls, lark: str, meaning: str, *, examples: tuple[str, ...] = (), lazy: bool = False) -> "Grammar":

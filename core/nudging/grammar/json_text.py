@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from nudging.errors import GrammarError
-from nudging.grammar.patterns import shortest_match
+from nudging.grammar.patterns import example_match
 
 STRING = '"[A-Za-z0-9 .,:;_-]*"'
 INTEGER = "-?(?:0|[1-9][0-9]{0,14})"
@@ -72,7 +72,7 @@ def _string(schema: Mapping[str, Any], *_: object) -> str:
         return STRING.replace("*", f"{{{least},{most}}}") if least or most != "" else STRING
     if pattern.startswith("^(?:") and pattern.endswith(")$") and '"' not in pattern and "\\\\" not in pattern:
         return f'"{pattern[1:-1]}"'
-    return re.escape(json.dumps(shortest_match(pattern).ljust(schema.get("minLength", 0), "a")))
+    return re.escape(json.dumps(example_match(pattern).ljust(schema.get("minLength", 0), "a")))
 
 
 def _number(schema: Mapping[str, Any], *_: object) -> str:

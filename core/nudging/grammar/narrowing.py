@@ -15,7 +15,7 @@ from nudging.errors import GrammarError
 from nudging.grammar.finite import arrays_of, distinct, range_of
 from nudging.grammar.formats import REPLACED_PATTERNS, Format, format_named
 from nudging.grammar.json_text import LARGEST_NUMBER, text_pattern
-from nudging.grammar.patterns import portable, shortest_match
+from nudging.grammar.patterns import example_match, portable
 
 SEPARATORS = {"item_separator": ", ", "key_separator": ": ", "whitespace_flexible": False}
 """JSON has the separators of Python's `json.dumps`. Fixed separators are forced tokens: they cost no forward pass."""
@@ -147,18 +147,18 @@ class _Narrowing:
         if "contentSchema" in schema or schema.get("contentMediaType") == "application/json":
             content = self.narrowed(schema.get("contentSchema", {}), _join(place, "contentSchema"))
             text = text_pattern(content, self._narrowed_reference)
-            form = Format(text, shortest_match(text))
+            form = Format(text, example_match(text))
         if isinstance(pattern, str):
             replaced = REPLACED_PATTERNS.get(pattern)
             if replaced is None:
                 return self._own_pattern(pattern, form, place)
             form = replaced
-        return self._pattern_of(form) if form and schema.get("type", "string") == "string" else {}
+        return self._pattern_of(form) if form and "string" in (_kinds(schema) or ["string"]) else {}
 
     def _own_pattern(self, pattern: str, form: Format | None, place: str) -> dict[str, Any]:
         if problem := pattern_problem(pattern):
             raise GrammarError(f"the regex {pattern!r}{located(place)} is not supported: {problem}")
-        self.examples.append(shortest_match(pattern))
+        self.examples.append(example_match(pattern))
         narrower = {"pattern": portable(pattern)}
         if form is None or "://" in form.example:  # a pattern of URLs has its own schemes
             return narrower

@@ -33,7 +33,7 @@ def portable(pattern: str) -> str:
     return narrowed
 
 
-def shortest_match(pattern: str) -> str:
+def example_match(pattern: str) -> str:
     """Return a short text that contains a match of the pattern, or "" if Python cannot parse the pattern.
 
     Args:

@@ -14,8 +14,8 @@ from nudging.serving.errors import ERROR_RESPONSES, ApiError, add_error_handlers
 from nudging.serving.limits import Limits, RequestGuard
 from nudging.serving.metrics import ResponseCounter
 from nudging.serving.replies import ChatFormat, CompletionFormat
+from nudging.serving.reply_types import ChatReply, CompletionReply, ModelList
 from nudging.serving.requests import ChatRequest, CompletionRequest
-from nudging.serving.schemas import ChatReply, CompletionReply, ModelList
 
 RESPONSES: dict[int | str, dict[str, Any]] = {**ERROR_RESPONSES, 200: {"content": {"text/event-stream": {}}}}
 

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from nudging.errors import ContextLengthError, ModelError, NudgingError, ServerError
-from nudging.serving.schemas import ErrorReply
+from nudging.serving.reply_types import ErrorReply
 
 ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"description": description, "model": ErrorReply}

@@ -15,7 +15,7 @@ from openai.types.chat.chat_completion_message_tool_call import ChatCompletionMe
 from pydantic import BaseModel
 
 from nudging.answer import Answer, Piece, TokenLogprob
-from nudging.serving.schemas import (
+from nudging.serving.reply_types import (
     AuthoredText,
     Authorship,
     ChatChoice,
@@ -76,8 +76,8 @@ class ChatFormat(ReplyFormat):
 
     def piece_chunks(self, piece: Piece, partial: PartialAnswer) -> Iterator[ChatChunk]:
         yield from self._role_chunk()
-        delta = ChoiceDelta(content=self._sent.content(partial.content))
-        if calls := [_tool_call_delta(part) for part in self._sent.parts(partial.tool_calls)]:
+        delta = ChoiceDelta(content=self._sent.new_content(partial.content))
+        if calls := [_tool_call_delta(part) for part in self._sent.new_call_deltas(partial.tool_calls)]:
             delta.tool_calls = calls
         author = AuthoredText(text=piece.text, author=piece.author)
         yield self._chunk(ChatChunkChoice(index=0, delta=delta, finish_reason=None, nudging=author))
@@ -85,7 +85,7 @@ class ChatFormat(ReplyFormat):
     def last_chunks(self, answer: Answer, include_usage: bool) -> Iterator[ChatChunk]:
         yield from self._role_chunk()
         held_back = ChoiceDelta()
-        if content := self._sent.content(answer.content):
+        if content := self._sent.new_content(answer.content):
             held_back.content = content
         if answer.tool_calls and not self._sent.calls:
             parts = [ToolCallDelta(i, call.name, _arguments(call)) for i, call in enumerate(answer.tool_calls)]

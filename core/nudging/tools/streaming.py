@@ -63,7 +63,7 @@ class DeltaTracker:
         """The number of calls that the client has received at least in part."""
         return len(self._arguments)
 
-    def content(self, content: str) -> str:
+    def new_content(self, content: str) -> str:
         """Return the new part of the content, or "" if it no longer starts with what the client has received."""
         if not content.startswith(self._content):
             return ""
@@ -71,7 +71,7 @@ class DeltaTracker:
         self._content = content
         return added
 
-    def parts(self, calls: Sequence[PartialToolCall]) -> Iterator[ToolCallDelta]:
+    def new_call_deltas(self, calls: Sequence[PartialToolCall]) -> Iterator[ToolCallDelta]:
         """Yield the new part of each call."""
         for index, call in enumerate(calls):
             if index == len(self._arguments):

@@ -1,11 +1,13 @@
 """Token masks: after any operations the mask is that of a new matcher at the same text."""
 
 import random
+from collections.abc import Collection, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from llguidance import LLTokenizer
 from llguidance.hf import from_tokenizer
 from nudging import GrammarError
@@ -63,8 +65,12 @@ class Walk:
             mask.push(byte_tokens(self.tokenizer)[byte])
         return mask
 
-    def allowed(self, mask: TokenMask) -> list[int]:
-        return [int(token) for token in mask.masks([])[0].nonzero().flatten()]
+    def choose(self, mask: TokenMask, refused: Collection[int] = ()) -> int | None:
+        """Return a random token of those that the mask allows, or None if all of them are refused."""
+        allowed = mask.masks([])[0].clone()
+        allowed[list(refused)] = False
+        tokens = allowed.nonzero().flatten()
+        return int(tokens[self.rng.randrange(len(tokens))]) if len(tokens) else None
 
     def push(self, token: int) -> None:
         self.mask.push(token)
@@ -73,26 +79,28 @@ class Walk:
 
     def push_allowed(self) -> None:
         for _ in range(self.rng.randint(1, 6)):
-            if not (allowed := [token for token in self.allowed(self.mask) if token not in self.ends]):
-                return
-            self.push(self.rng.choice(allowed))
+            if (token := self.choose(self.mask, self.ends)) is not None:
+                self.push(token)
 
     def push_forced(self) -> None:
         forced = self.mask.forced()
         if forced is not None:
-            assert forced in self.allowed(self.mask)
+            assert self.mask.masks([])[0][forced]
             if forced not in self.ends:
                 self.push(forced)
 
     def verify_draft(self) -> None:
         """Compute masks along a draft that is allowed at first, and may have end tokens and special tokens."""
-        draft, probe = [], self.new_mask(self.written)
+        draft: list[int] = []
+        probe = self.new_mask(self.written)
         for _ in range(self.rng.randint(0, 6)):
-            draft.append(self.rng.choice(self.allowed(probe)))
-            if draft[-1] in self.ends:
+            if (token := self.choose(probe)) is None or token in self.ends:
+                draft += [] if token is None else [token]
                 break
-            probe.push(draft[-1])
-        draft += self.rng.choices([*range(self.tokenizer.vocab_size), *self.special * 20], k=self.rng.randint(0, 3))
+            draft.append(token)
+            probe.push(token)
+        anything: list[Sequence[int]] = [range(self.tokenizer.vocab_size), self.special]
+        draft += [self.rng.choice(self.rng.choice(anything)) for _ in range(self.rng.randint(0, 3))]
         kept = self.mask.allowed_prefix(draft)
         rows = self.mask.masks(kept)
         assert kept == draft[: len(kept)]
@@ -109,10 +117,9 @@ class Walk:
         text = text[: self.rng.randint(0, len(text))]
         probe, other = self.new_mask(text.encode()), b""
         for _ in range(self.rng.randint(1, 5)):
-            if not (allowed := [token for token in self.allowed(probe) if token not in self.special]):
-                break
-            probe.push(token := self.rng.choice(allowed))
-            other += self.tokenizer.decode_bytes([token])
+            if (token := self.choose(probe, self.special)) is not None:
+                probe.push(token)
+                other += self.tokenizer.decode_bytes([token])
         self.seek(text + other.decode(errors="ignore"))
 
     def seek(self, text: str) -> None:
@@ -124,7 +131,7 @@ class Walk:
         if self.grammar.lazy:
             text = self.written.decode(errors="ignore")
             self.mask.seek('{"name": "add" is no call')
-            assert len(self.allowed(self.mask)) == self.tokenizer.vocab_size
+            assert bool(self.mask.masks([]).all())
             self.seek(text)
 
 
@@ -140,7 +147,7 @@ def check_operations(walk: Walk, number: int) -> None:
     operations = [walk.push_allowed, walk.push_forced, walk.verify_draft, walk.seek_back, walk.seek_elsewhere]
     for _ in range(number):
         walk.rng.choice([*operations, walk.push_allowed, walk.verify_draft, walk.leave_grammar])()
-        assert walk.allowed(walk.mask) == walk.allowed(walk.new_mask(walk.written)), walk.written
+        assert torch.equal(walk.mask.masks([]), walk.new_mask(walk.written).masks([])), walk.written
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -149,7 +156,7 @@ def test_the_mask_is_that_of_a_new_matcher_after_any_operations(seed: int) -> No
     check_operations(Walk(random_grammar(rng), tokenizer(rng.choice([280, 330])), rng), 30)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_mask_of_a_real_model_is_that_of_a_new_matcher(pair: tuple[Path, Path], seed: int) -> None:
     rng = random.Random(seed)
     loaded = from_tokenizer(AutoTokenizer.from_pretrained(pair[seed % 2]))
