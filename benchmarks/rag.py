@@ -150,7 +150,7 @@ def query(
         question=question["question"],
         answer=answer,
         correct=contains(answer, question["answer"]),
-        tokens=len(llm.tokenizer(answer)),
+        tokens=len(llm.nudger.base_model.tokenizer.encode(answer, special_tokens=False)),
         ended=metadata["finish_reason"] == "stop",
         nudge_ratio=metadata.get("nudge_ratio"),
     )
