@@ -67,8 +67,8 @@ class Node(BaseModel):
 
 
 NETWORK = """EmailStr NameEmail IPvAnyAddress IPvAnyInterface IPvAnyNetwork AnyUrl AnyHttpUrl HttpUrl
-AnyWebsocketUrl WebsocketUrl FileUrl FtpUrl PostgresDsn CockroachDsn AmqpDsn RedisDsn MongoDsn KafkaDsn NatsDsn MySQLDsn MariaDBDsn ClickHouseDsn
-SnowflakeDsn"""
+AnyWebsocketUrl WebsocketUrl FileUrl FtpUrl PostgresDsn CockroachDsn AmqpDsn RedisDsn MongoDsn KafkaDsn
+NatsDsn MySQLDsn MariaDBDsn ClickHouseDsn SnowflakeDsn"""
 OTHER = """AwareDatetime NaiveDatetime UUID1 UUID3 UUID4 UUID5 UUID6 UUID7 UUID8 Json Base64Bytes Base64Str
 Base64UrlBytes Base64UrlStr ByteSize SecretStr SecretBytes FiniteFloat PositiveInt NegativeInt NonNegativeFloat
 StrictInt StrictFloat StrictStr StrictBool StrictBytes JsonValue"""
