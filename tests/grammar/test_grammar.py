@@ -16,6 +16,13 @@ from nudging.grammar.grammar import Grammar
         # llguidance alone would accept the invalid text
         ({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 0.5}, "0.25", "0"),
         ({"type": "number", "minimum": -1.5, "exclusiveMaximum": -1}, "-1.2", "-1"),
+        (
+            {"type": "number", "exclusiveMinimum": -273.15, "exclusiveMaximum": -272.15},
+            "-273",
+            "-272.150000000000000001",
+        ),
+        ({"type": "number", "exclusiveMinimum": 0}, "0.000001", "0." + "0" * 400 + "1"),
+        ({"type": "number", "exclusiveMaximum": 1, "minimum": 0}, "0.99", "0." + "9" * 30),
         ({"type": "string", "pattern": '^[^"]*$'}, '"ab"', r'"a\"b"'),
         ({"type": "string", "pattern": r"^[^\\]*$"}, r'"a\nb"', r'"a\\b"'),
         ({"type": "string", "pattern": r"^[^\s]*$"}, '"ab"', r'"a\u001fb"'),

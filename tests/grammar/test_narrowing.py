@@ -156,3 +156,16 @@ def test_what_is_not_supported_is_named_with_its_place(schema: dict[str, Any], r
 def test_a_branch_that_is_not_supported_is_left_out() -> None:
     grammar = Grammar.of_schema({"anyOf": [{"type": "string", "pattern": "^(?!x)"}, {"type": "integer"}]})
     assert accepts(grammar, "7")
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_number_keeps_within_its_bounds_whatever_its_digits(seed: int) -> None:
+    rng = random.Random(seed)
+    low = rng.choice([0, 0.5, -1.5, 1e-3, 36.6, -273.15, 1e6, 1e12])
+    schema: dict[str, Any] = {"type": rng.choice(["number", ["number", "null"]])}
+    schema[rng.choice(["exclusiveMinimum", "exclusiveMinimum", "minimum"])] = low
+    if rng.random() < 0.7:
+        schema[rng.choice(["exclusiveMaximum", "maximum"])] = low + rng.choice([1, 0.25, 5.5, 1e9])
+    grammar = Grammar.of_schema(schema)
+    for length in range(0, 40, 4):
+        Draft202012Validator(schema).validate(json.loads(random_text(grammar, rng, length)))

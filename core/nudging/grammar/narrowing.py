@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, floor
+from math import ceil, floor, ulp
 from string import ascii_lowercase
 from typing import Any
 
@@ -31,6 +31,12 @@ MERGED = {"allOf", "anyOf", "oneOf", "$ref", "minProperties", "unevaluatedProper
 
 ANY_VALUE = {"$ref": "#/$defs/any_value"}
 """Any JSON value, without numbers that are infinite. `guided_schema` adds the definition."""
+
+FLOAT_DIGITS = 15
+"""The number of digits that a float can tell apart."""
+
+DECIMAL_PLACES = 9
+"""The maximum number of decimal places of a number with an exclusive bound."""
 
 ANNOTATIONS = {"title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly", "$comment"}
 """Keywords that allow everything."""
@@ -113,7 +119,7 @@ class _Narrowing:
         if "discriminator" in narrowed and "oneOf" in narrowed:
             narrowed.pop("discriminator")
             narrowed["anyOf"] = narrowed.pop("oneOf")  # a discriminator keeps the branches apart
-        narrowed |= self._string_rules(schema, place) | _finite(schema) | _inclusive_bounds(schema)
+        narrowed |= self._string_rules(schema, place) | _finite(schema) | _exclusive_bounds(schema)
         narrowed |= _named_properties(schema, place)
         return _with_any_values(narrowed) if self._closed else narrowed
 
@@ -344,13 +350,21 @@ def _finite(schema: Mapping[str, Any]) -> dict[str, Any]:
     return low | ({} if {"maximum", "exclusiveMaximum"} & set(schema) else {"maximum": LARGEST_NUMBER})
 
 
-def _inclusive_bounds(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return inclusive bounds slightly inside exclusive ones less than 1 apart: llguidance 1.9 allows those bounds."""
+def _exclusive_bounds(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return rules that keep a number off its exclusive bounds, also once it is rounded to a float.
+
+    Bounds less than 1 apart become inclusive ones slightly inside, because llguidance 1.9 allows exclusive ones. With
+    other bounds, a number has only as many digits as a float near them.
+    """
     low = schema.get("exclusiveMinimum", schema.get("minimum"))
     high = schema.get("exclusiveMaximum", schema.get("maximum"))
-    if not isinstance(low, int | float) or not isinstance(high, int | float) or not 0 < high - low < 1:
+    exclusive = [schema[key] for key in ("exclusiveMinimum", "exclusiveMaximum") if key in schema]
+    if not exclusive or _kinds(schema) == ["integer"]:
         return {}
-    margin = (high - low) / 1024
+    if not isinstance(low, int | float) or not isinstance(high, int | float) or not 0 < high - low < 1:
+        places = min(DECIMAL_PLACES, max(0, FLOAT_DIGITS - max(len(str(int(abs(bound)))) for bound in exclusive)))
+        return {} if "multipleOf" in schema else {"multipleOf": 10.0**-places}
+    margin = max((high - low) / 1024, 2 * ulp(high), 2 * ulp(low))
     low += margin if "exclusiveMinimum" in schema else 0
     high -= margin if "exclusiveMaximum" in schema else 0
     return {"minimum": low, "exclusiveMinimum": low - margin, "maximum": high, "exclusiveMaximum": high + margin}
