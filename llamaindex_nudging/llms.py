@@ -212,7 +212,7 @@ class NudgingLLM(NudgerConfig, FunctionCallingLLM):
         llm_kwargs: Mapping[str, Any] | None = None,
         **prompt_args: Any,
     ) -> Output:
-        """Do `structured_predict` without blocking the event loop."""
+        """Run `structured_predict` without blocking the event loop."""
         _start_prediction(output_cls, prompt, prompt_args)
         response = await self.achat(self._format_messages(prompt, prompt_args), **_with_schema(output_cls, llm_kwargs))
         return _finish_prediction(output_cls, response)

@@ -1,7 +1,6 @@
 """The model `nudging` for lm-evaluation-harness: `--model nudging --model_args base_model=...,threshold=0.4`."""
 
 import json
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from threading import Event
@@ -12,6 +11,7 @@ from lm_eval.api.model import LM
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 import nudging
+from nudging._logging import log
 from nudging.errors import PromptError, SettingsError, UnsupportedModelError
 from nudging.evaluation.answer_log import AnswerLog, AnswerRecord, AnswerText, log_key
 from nudging.evaluation.methods import Method, make_method
@@ -19,8 +19,6 @@ from nudging.models.config import ModelName
 from nudging.nudger import AT_ONCE, Nudger
 from nudging.prompting.conversation import Prompt, Prompts
 from nudging.request import Options
-
-log = logging.getLogger("nudging")
 
 DEMO = "demo"
 """The name that stands for a model of the demo pair."""

@@ -4,7 +4,6 @@ Source: Lin et al., "The Unlocking Spell on Base LLMs", arXiv 2312.01552, whose 
 """
 
 import json
-import logging
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,13 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from nudging._logging import log
 from nudging.errors import MissingDependencyError, SettingsError
 from nudging.evaluation.answer_log import AnswerLog, log_key
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
-
-log = logging.getLogger("nudging")
 
 ASPECTS: Mapping[str, Mapping[str, str]] = {
     "justeval": {

@@ -81,15 +81,6 @@ class Grammar:
         return cls(_checked(_of_lark(lark), meaning), meaning, examples=examples, lazy=lazy)
 
 
-def is_expressible(schema: Schema) -> bool:
-    """Return True if a grammar can express this schema."""
-    try:
-        Grammar.of_schema(schema)
-    except GrammarError:
-        return False
-    return True
-
-
 def json_schema(schema: Schema) -> dict[str, Any]:
     """Return a schema as a JSON document.
 
@@ -139,9 +130,7 @@ def _of_lark(lark: str) -> str:
 def _checked(source: str, meaning: str) -> str:
     _require_llguidance()
     if problem := source_problem(source):
-        raise GrammarError(
-            f"{meaning} cannot be expressed as a grammar: {problem}. Leave this part out, or rephrase it"
-        )
+        raise _inexpressible(meaning, problem)
     return source
 
 

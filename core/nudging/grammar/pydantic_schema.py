@@ -82,7 +82,8 @@ class PreciseJsonSchema(GenerateJsonSchema):
 
 def _schemes(schema: Mapping[str, Any]) -> JsonSchemaValue:
     schemes = schema.get("allowed_schemes")
-    return {"pattern": f"^(?:{url_pattern('|'.join(schemes).replace('+', chr(92) + '+'))})$"} if schemes else {}
+    names = "|".join(schemes or ()).replace("+", r"\+")
+    return {"pattern": f"^(?:{url_pattern(names)})$"} if names else {}
 
 
 def _key_pattern(keys: Mapping[str, Any]) -> str:

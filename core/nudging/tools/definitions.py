@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from nudging.errors import GrammarError
-from nudging.grammar.grammar import Grammar, Schema, checked_schema, is_expressible, json_schema
-from nudging.grammar.narrowing import guided_schema
+from nudging.grammar.grammar import Grammar, Schema, checked_schema, json_schema
 from nudging.tools.parsing import CLOSING_TAG, OPENING_TAG
 
 Tool: TypeAlias = Mapping[str, Any]
@@ -113,17 +112,22 @@ def optional_calls_grammar(tools: Sequence[Tool]) -> Grammar | None:
 
     None if no tool has a schema that a grammar can express.
     """
-    functions = [tool["function"] for tool in tools if is_expressible(tool["function"]["parameters"])]
-    if not functions:
-        return None
-    calls = [f"call{number}" for number, _ in enumerate(functions)]
-    rules = [f"start: ({' | '.join(calls)})* TEXT", r"TEXT: /(.|\n)*/"]
-    for call, function in zip(calls, functions, strict=True):
-        name = re.escape(json.dumps(function["name"])).replace("/", r"\/")
+    calls: list[str] = []
+    rules: list[str] = []
+    for function in (tool["function"] for tool in tools):
+        try:
+            guided = checked_schema(function["parameters"], f"a call of {function['name']}")
+        except GrammarError:
+            continue
+        call, name = f"call{len(calls)}", re.escape(json.dumps(function["name"])).replace("/", r"\/")
+        calls.append(call)
         rules.append(f'{call}: {call}_start ", \\"arguments\\": " {call}_arguments "}}"')
         rules.append(rf'{call}_start[lazy]: /(.|\n)*"name"[ \n]*:[ \n]*{name}/')
-        rules.append(f"{call}_arguments: %json {json.dumps(guided_schema(function['parameters']).schema)}")
-    return Grammar.of_lark("\n".join(rules), "a call of a tool", lazy=True)
+        rules.append(f"{call}_arguments: %json {json.dumps(guided.schema)}")
+    if not calls:
+        return None
+    start = [f"start: ({' | '.join(calls)})* TEXT", r"TEXT: /(.|\n)*/"]
+    return Grammar.of_lark("\n".join([*start, *rules]), "a call of a tool", lazy=True)
 
 
 def _checked(tool: object, number: int) -> dict[str, Any]:

@@ -12,7 +12,6 @@ sequence to the usual one.
 """
 
 import atexit
-import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -29,12 +28,11 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from nudging._logging import log, log_once
 from nudging.errors import ModelError
 from nudging.models.local.timing import PassTimer
 
 T = TypeVar("T")
-
-log = logging.getLogger("nudging")
 
 MAX_TOKENS = 512
 """Maximum number of new tokens in a pass of several sequences."""
@@ -123,7 +121,10 @@ class BatchScheduler:
             if not self._checked:
                 self._stop_batching(f"a batched pass failed: {type(error).__name__}: {error}")
             else:
-                _log_failed_batch(self.weights.name_or_path, f"{type(error).__name__}: {error}")
+                log_once(
+                    f"{self.weights.name_or_path}: a batched pass failed and is repeated one by one "
+                    f"({type(error).__name__}: {error}). Lower at_once if it happens often"
+                )
             _crop(passes, lengths)
             return False
         for one, its_logits in zip(passes, logits, strict=True):
@@ -242,14 +243,6 @@ class _DeviceThread:
 @cache
 def _device_thread(name: str) -> _DeviceThread:
     return _DeviceThread(name)
-
-
-@cache
-def _log_failed_batch(name: str, reason: str) -> None:
-    """Log a failed batch, once per model and reason."""
-    log.warning(
-        "%s: a batched pass failed and is repeated one by one (%s). Lower at_once if it happens often", name, reason
-    )
 
 
 _batch: ContextVar[Sequence[ForwardPass]] = ContextVar("batch", default=())
