@@ -26,7 +26,8 @@ from nudging.evaluation.disagreement import (
     compare_steps,
     read_examples,
 )
-from nudging.models.local.model import LocalModel, LocalSession
+from nudging.models.decoding.session import DecodingSession
+from nudging.models.local.model import LocalModel
 from nudging.step import Step
 from typer.testing import CliRunner
 
@@ -77,7 +78,7 @@ def test_an_answer_is_fed_in_one_pass(tiny_base: Path) -> None:
 def test_a_model_agrees_with_its_own_answer(demo: Nudger) -> None:
     prompt = demo.prompts("Why is the sky blue?").nudging
     session = demo.nudging_model.session(prompt, author="nudging")
-    assert isinstance(session, LocalSession)
+    assert isinstance(session, DecodingSession)
     answer = "".join(step.text for step in session.steps("", 30))
     steps = session.teacher_forced(answer)
     assert len(steps) > 20

@@ -21,10 +21,11 @@ from nudging.rule import find_stop
 from nudging.settings import Settings
 
 if TYPE_CHECKING:
-    import torch
+    import numpy as np
+    from numpy.typing import NDArray
 
-    from nudging.models.local.logits import Logits
-    from nudging.models.local.model import LocalModel
+    from nudging.models.decoding.logits import Logits
+    from nudging.models.decoding.model import InProcessModel
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class _LogitMixture(ABC):
         return type(self).__name__
 
     @abstractmethod
-    def mix(self, *logits: "torch.Tensor") -> "torch.Tensor":
+    def mix(self, *logits: "NDArray[np.float32]") -> "NDArray[np.float32]":
         """Return the mixed logits, shape [vocab].
 
         Args:
@@ -116,23 +117,23 @@ class _LogitMixture(ABC):
         return self._decode(self._prompts(prompt, instructions), settings)
 
     def _decode(self, prompts: Prompts, settings: Settings) -> Generation:
-        from nudging.models.local.logits import Logits
-        from nudging.models.local.sampling import choose
+        from nudging.models.decoding.logits import Logits
+        from nudging.models.decoding.sampling import choose
 
         models = [
             Logits(self.models[name], prompts.base if author == "base" else prompts.nudging, author)
             for name, author in self.authors.items()
         ]
-        end_tokens = set[int]().union(*(model.weights.end_tokens for model in self.models.values()))
+        end_tokens = set[int]().union(*(model.engine.end_tokens for model in self.models.values()))
         path, sampling = list(models[0].prompt), None
-        detokenizer = next(iter(self.models.values())).weights.detokenizer(path)
+        detokenizer = next(iter(self.models.values())).engine.detokenizer(path)
         if settings.temperature:
             # the sampling of Nudger's base model: a mixture that reduces to the base model draws the same tokens
             sampling = Sampling(settings.temperature, settings.top_p, f"{settings.seed}:base")
         text, tokens = "", 0
         finish_reason: Literal["stop", "length"] = "length"
         while tokens < settings.max_tokens and not any(model.is_full for model in models):
-            logits = self.mix(*self._next_logits(models)).unsqueeze(0)  # [1, vocab]
+            logits = self.mix(*self._next_logits(models))[None]  # [1, vocab]
             token = choose(logits, [len(path)], sampling)[0].token
             path.append(token)
             tokens += 1
@@ -148,11 +149,11 @@ class _LogitMixture(ABC):
         usage = {name: model.usage() for name, model in zip(self.authors, models, strict=True)}
         return Generation(text, finish_reason, tokens, usage)
 
-    def _next_logits(self, models: Sequence["Logits"]) -> "list[torch.Tensor]":
+    def _next_logits(self, models: Sequence["Logits"]) -> "list[NDArray[np.float32]]":
         """Return each model's logits of the next token, shape [vocab], without padding beyond the shared vocabulary."""
         rows = [model.after() for model in models]
         size = min(self._vocabulary_size, *(len(row) for row in rows))
-        return [row[:size].to(rows[0].device) for row in rows]
+        return [row[:size] for row in rows]
 
     def _prompts(self, prompt: Prompt, instructions: str | None) -> Prompts:
         checked = check_prompt(prompt)
@@ -207,9 +208,9 @@ class LogitEnsemble(_LogitMixture):
         models = {"base_model": base_model, "nudging_model": nudging_model}
         super().__init__(models, base_template, nudging_template, dtype, device)
 
-    def mix(self, *logits: "torch.Tensor") -> "torch.Tensor":
+    def mix(self, *logits: "NDArray[np.float32]") -> "NDArray[np.float32]":
         base, nudging = logits
-        return base.lerp(nudging, self.weight)
+        return base + self.weight * (nudging - base)
 
 
 class ProxyTuning(_LogitMixture):
@@ -254,17 +255,17 @@ class ProxyTuning(_LogitMixture):
         models = {"base_model": base_model, "tuned_model": tuned_model, "untuned_model": untuned_model}
         super().__init__(models, base_template, nudging_template, dtype, device)
 
-    def mix(self, *logits: "torch.Tensor") -> "torch.Tensor":
+    def mix(self, *logits: "NDArray[np.float32]") -> "NDArray[np.float32]":
         base, tuned, untuned = logits
         return base + self.alpha * (tuned - untuned)
 
 
-def _shared_vocabulary_size(models: "Sequence[LocalModel]", method: str) -> int:
+def _shared_vocabulary_size(models: "Sequence[InProcessModel]", method: str) -> int:
     """Return the number of token ids, if all models have the same vocabulary."""
     base, *others = models
-    tokens = {token: text for text, token in base.tokenizer.vocabulary.items()}
+    tokens = {token: text for text, token in base.vocabulary.items()}
     for other in others:
-        its = {token: text for text, token in other.tokenizer.vocabulary.items()}
+        its = {token: text for text, token in other.vocabulary.items()}
         if its == tokens:
             continue
         first = min(token for token in tokens.keys() | its.keys() if tokens.get(token) != its.get(token))

@@ -13,7 +13,7 @@ from nudging.models.config import ModelConfig
 from nudging.settings import checked
 
 if TYPE_CHECKING:
-    from nudging.models.local.model import LocalModel
+    from nudging.models.decoding.model import InProcessModel
 
 SERVER_OPTIONS = ("api_key", "tokenizer", "timeout", "max_retries")
 """Fields of `ModelConfig` for models on servers only. All others reach the constructor of `LocalModel`."""
@@ -57,7 +57,7 @@ def unload_models() -> None:
         _models.clear()
 
 
-def require_local(model: Model, argument: str, reason: str) -> "LocalModel":
+def require_local(model: Model, argument: str, reason: str) -> "InProcessModel":
     """Return the model if it is in this process.
 
     Args:
@@ -68,9 +68,10 @@ def require_local(model: Model, argument: str, reason: str) -> "LocalModel":
     Raises:
         UnsupportedModelError: The model is on a server, or has no weights.
     """
-    from nudging.models.local.model import LocalModel
+    with required_packages(reason, extra="transformers"):
+        from nudging.models.decoding.model import InProcessModel
 
-    if not isinstance(model, LocalModel):
+    if not isinstance(model, InProcessModel):
         raise UnsupportedModelError(
             f"{argument}={model.name!r} is a {type(model).__name__}, and {reason}: give a hub id, a model folder or a "
             "GGUF file"

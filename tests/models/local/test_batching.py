@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import torch
 from nudging import ModelError, Nudger
+from nudging.models.decoding.timing import PassTimer
 from nudging.models.local.batching import BatchScheduler, ForwardPass, _DeviceThread
 from nudging.models.local.model import LocalModel
-from nudging.models.local.timing import PassTimer
 from tiny import WINDOW
 from transformers import AutoModelForCausalLM, DynamicCache
 

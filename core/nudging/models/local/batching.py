@@ -30,7 +30,7 @@ from transformers.masking_utils import sdpa_mask
 
 from nudging._logging import log, log_once
 from nudging.errors import ModelError
-from nudging.models.local.timing import PassTimer
+from nudging.models.decoding.timing import PassTimer
 
 T = TypeVar("T")
 

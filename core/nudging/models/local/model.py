@@ -4,16 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nudging.answer import Author
-from nudging.grammar.grammar import Grammar
-from nudging.models.base import Model, Sampling
-from nudging.models.local.kv_cache import CachePool
-from nudging.models.local.session import LocalSession
+from nudging.models.decoding.model import InProcessModel
 from nudging.models.local.weights import Weights
 from nudging.models.tokenizer import TransformersTokenizer
 
 
-class LocalModel(Model):
+class LocalModel(InProcessModel):
     """A transformers model, loaded at its first use and shared by all its sessions.
 
     Args:
@@ -35,21 +31,14 @@ class LocalModel(Model):
         device_map: str | dict[str, Any] | None = None,
         kept_caches: int = 4,
     ) -> None:
-        self.name = str(name)
         self._options = {"revision": revision, "dtype": dtype, "device": device, "device_map": device_map}
         self._tokenizer = TransformersTokenizer(name, revision)
         self.weights = Weights(self._tokenizer, dtype, device, device_map)
-        self.caches = CachePool(kept_caches)
-
-    def __repr__(self) -> str:
-        return f"LocalModel({self.name!r})"
+        super().__init__(str(name), self.weights, kept_caches)
 
     @property
     def identity(self) -> Mapping[str, Any]:
         return {"name": self.name, **self._options}
-
-    def load(self) -> None:
-        self.weights.load()
 
     @property
     def tokenizer(self) -> TransformersTokenizer:
@@ -57,15 +46,5 @@ class LocalModel(Model):
         return self._tokenizer
 
     @property
-    def context_length(self) -> int:
-        return self.weights.context_length
-
-    def session(
-        self, prompt: str, *, author: Author, sampling: Sampling | None = None, grammar: Grammar | None = None
-    ) -> LocalSession:
-        special_tokens = author == "base"
-        tokens = len(self.tokenizer.encode(prompt, special_tokens=special_tokens))
-        self.check_prompt_length(tokens, author)
-        return LocalSession(
-            self.weights, self._tokenizer, self.caches, prompt, tokens, special_tokens, sampling, grammar
-        )
+    def vocabulary(self) -> dict[str, int]:
+        return self.tokenizer.vocabulary

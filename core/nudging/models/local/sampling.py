@@ -1,36 +1,22 @@
-"""From logits to choices: the next token, and the probability of the top token."""
+"""From logits to choices on the device of the logits, so that two numbers per row are copied from it.
+
+The choices are those of `decoding/sampling.py`, which explains the arguments.
+"""
 
 from collections.abc import Sequence
-from hashlib import blake2b
-from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from nudging.models.base import Sampling
-
-NUCLEUS = 512
-"""The number of most probable tokens that are searched for `top_p` first. Sorting all takes ten times as long."""
-
-
-class Choice(NamedTuple):
-    """The token that a model chooses after a prefix, and the probability of its top token there."""
-
-    token: int
-    probability: float
+from nudging.models.decoding.sampling import NUCLEUS, Choice, gumbel_noise
 
 
 def choose(
-    logits: torch.Tensor, positions: Sequence[int], sampling: Sampling | None, masks: torch.Tensor | None = None
+    logits: torch.Tensor, positions: Sequence[int], sampling: Sampling | None, masks: NDArray[np.bool_] | None = None
 ) -> list[Choice]:
-    """Return one choice per row.
-
-    Args:
-        logits: The logits of the next token, shape [rows, vocab].
-        positions: The number of tokens before the chosen one, per row. A draw depends on it.
-        sampling: How tokens are sampled. None decodes greedily.
-        masks: True for each token that may be chosen, shape [rows, up to vocab]. Without a grammar None. The
-            probability stays that of the model itself: a model without alternatives is not a model that is sure.
-    """
+    """Return one choice per row of logits, shape [rows, vocab]."""
     # float32 for any dtype of the model: the threshold is compared with these probabilities
     logits = logits.float()
     vocabulary = logits.shape[1]
@@ -38,11 +24,13 @@ def choose(
     total = (logits - top.unsqueeze(-1)).exp_().sum(dim=-1)
     probabilities = 1 / total
     if masks is not None:
-        logits = logits[:, : masks.shape[1]].masked_fill(~masks.to(logits.device), float("-inf"))
+        logits = logits[:, : masks.shape[1]].masked_fill(torch.from_numpy(~masks).to(logits.device), float("-inf"))
         permitted, tokens = logits.max(dim=-1)
         probabilities = (permitted - top).exp() / total
     if sampling is not None:
-        noise = torch.stack([gumbel_noise(sampling.seed, position, vocabulary) for position in positions])
+        noise = torch.stack(
+            [torch.from_numpy(gumbel_noise(sampling.seed, position, vocabulary)) for position in positions]
+        )
         tokens = _sampled(logits, noise[:, : logits.shape[1]], sampling)
     # one transfer to the host for both; float32 holds every token id exactly
     columns = torch.stack((tokens.float(), probabilities)).tolist()
@@ -50,11 +38,7 @@ def choose(
 
 
 def _sampled(logits: torch.Tensor, noise: torch.Tensor, sampling: Sampling) -> torch.Tensor:
-    """Sample with the Gumbel-max trick: argmax(logits / T + noise) is a draw from softmax(logits / T).
-
-    A pass over one token and a pass over many round differently. An inverse-CDF draw would sum these differences over
-    the vocabulary and sometimes pick another token. Here they matter only if two tokens are practically tied.
-    """
+    """Sample with the Gumbel-max trick."""
     logits = logits / sampling.temperature
     if sampling.top_p < 1:
         logits = _nucleus(logits, sampling.top_p)
@@ -72,12 +56,3 @@ def _nucleus(logits: torch.Tensor, top_p: float) -> torch.Tensor:
             break
     kept = ordered.masked_fill(before >= top_p, float("-inf"))
     return torch.full_like(logits, float("-inf")).scatter(-1, order, kept)
-
-
-def gumbel_noise(seed: str, position: int, vocabulary: int) -> torch.Tensor:
-    """Return standard Gumbel noise per token, shape [vocab]. It depends on the three arguments only."""
-    digest = blake2b(f"{seed}:{position}".encode(), digest_size=8).digest()
-    generator = torch.Generator().manual_seed(
-        int.from_bytes(digest, "big")
-    )  # on the CPU for any device, so that draws are equal
-    return torch.rand(vocabulary, generator=generator).log_().neg_().log_().neg_()

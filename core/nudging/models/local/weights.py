@@ -5,25 +5,32 @@ from collections.abc import Sequence
 from threading import RLock
 from typing import Any, cast
 
+import numpy as np
 import torch
 from llguidance import LLTokenizer
 from llguidance.hf import from_tokenizer
+from numpy.typing import NDArray
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, PreTrainedModel
 
 from nudging.errors import SettingsError, UnsupportedModelError
 from nudging.grammar.grammar import Grammar
+from nudging.models.base import Sampling
+from nudging.models.decoding.engine import Engine
+from nudging.models.decoding.sampling import Choice
+from nudging.models.decoding.timing import PassTimer
+from nudging.models.decoding.token_mask import TokenMask
 from nudging.models.local.batching import BatchScheduler
 from nudging.models.local.cpu_weights import pack_weights
 from nudging.models.local.detokenizer import Detokenizer
-from nudging.models.local.timing import PassTimer
-from nudging.models.local.token_mask import TokenMask
+from nudging.models.local.kv_cache import TransformersCache
+from nudging.models.local.sampling import choose
 from nudging.models.tokenizer import TransformersTokenizer, resolve_path, translated_errors
 
 CROPPABLE_LAYERS = {"full_attention", "sliding_attention", "chunked_attention"}
 """The kinds of layers whose cache can be cropped, by their name in a transformers config."""
 
 
-class Weights:
+class Weights(Engine):
     """A transformers model: its config, its weights and its forward passes, each loaded at its first use.
 
     Args:
@@ -40,6 +47,7 @@ class Weights:
         device: str | None,
         device_map: str | dict[str, Any] | None,
     ) -> None:
+        super().__init__(PassTimer())
         self.name, self._revision = tokenizer.name, tokenizer.revision
         self._dtype, self._device, self._device_map = dtype, device, device_map
         self._tokenizer = tokenizer
@@ -48,7 +56,6 @@ class Weights:
         self._loaded: PreTrainedModel | None = None
         self._guidance_tokenizer: LLTokenizer | None = None
         self._scheduler: BatchScheduler
-        self.timer = PassTimer()
 
     def load_config(self) -> Any:
         """Load the config, and refuse a model that cannot be used.
@@ -115,6 +122,23 @@ class Weights:
                     self._tokenizer.loaded, n_vocab=vocabulary, eos_token=sorted(ends)
                 )
         return TokenMask(grammar, self._guidance_tokenizer, ends)
+
+    def new_cache(self) -> TransformersCache:
+        return TransformersCache(lambda tokens, layers, keep: self.forward(tokens, layers, keep))
+
+    def choose(
+        self, logits: Any, positions: Sequence[int], sampling: Sampling | None, masks: NDArray[np.bool_] | None = None
+    ) -> list[Choice]:
+        return choose(logits, positions, sampling, masks)
+
+    def logprobs(self, logits: Any, tokens: Sequence[int]) -> list[float]:
+        target = torch.tensor([tokens], device=logits.device)  # [1, rows]
+        found: list[float] = logits.float().log_softmax(dim=-1).gather(-1, target.T).flatten().tolist()
+        return found
+
+    def to_array(self, logits: Any) -> NDArray[np.float32]:
+        array: NDArray[np.float32] = logits.float().cpu().numpy()
+        return array
 
     def forward(self, tokens: list[int], cache: DynamicCache, keep: int) -> torch.Tensor:
         """Run one forward pass. Return the logits after each of the last `keep` tokens, shape [keep, vocab]."""

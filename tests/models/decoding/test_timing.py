@@ -1,7 +1,7 @@
 """The measured cost of forward passes."""
 
 import pytest
-from nudging.models.local.timing import PassTimer
+from nudging.models.decoding.timing import PassTimer
 
 
 def timer_of(passes: dict[int, float]) -> PassTimer:

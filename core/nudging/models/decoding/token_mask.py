@@ -4,8 +4,9 @@ from collections.abc import Sequence, Set
 from functools import lru_cache
 from itertools import takewhile
 
-import torch
+import numpy as np
 from llguidance import LLMatcher, LLTokenizer
+from numpy.typing import NDArray
 
 from nudging.errors import GrammarError
 from nudging.grammar.grammar import Grammar
@@ -81,30 +82,30 @@ class TokenMask:
         draft = list(takewhile(lambda token: token not in self._end_tokens, draft))
         return draft[: self._matcher.validate_tokens(draft)]
 
-    def masks(self, draft: Sequence[int]) -> torch.Tensor:
+    def masks(self, draft: Sequence[int]) -> NDArray[np.bool_]:
         """Return True for each token that may come next, here and after each token of an allowed draft.
 
         Returns:
             Booleans of shape [1 + draft, vocab].
         """
         if self._left_grammar:
-            return torch.ones(1 + len(draft), self._tokenizer.vocab_size, dtype=torch.bool)
+            return np.ones((1 + len(draft), self._tokenizer.vocab_size), dtype=np.bool_)
         rows = [self._mask()]
         for token in draft:
             self._matcher.consume_token(token)
             rows.append(self._mask())
         self._matcher.rollback(len(draft))
-        return torch.stack(rows)
+        return np.stack(rows)
 
     def _new_matcher(self) -> LLMatcher:
         return LLMatcher(self._tokenizer, self._grammar.source, log_level=0)
 
-    def _mask(self) -> torch.Tensor:
-        packed = torch.frombuffer(bytearray(self._matcher.compute_bitmask()), dtype=torch.uint8)  # [vocab / 8]
+    def _mask(self) -> NDArray[np.bool_]:
+        packed = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)  # [vocab / 8]
         if self._matcher.is_error():
             raise self._error("the grammar is too complex at this point")
-        bits = packed.unsqueeze(-1) >> torch.arange(8, dtype=torch.uint8) & 1  # [vocab / 8, 8]
-        mask = bits.flatten()[: self._tokenizer.vocab_size].bool()
+        bits = np.unpackbits(packed, count=self._tokenizer.vocab_size, bitorder="little")
+        mask = bits.view(np.bool_)  # [vocab]
         if self._grammar.lazy and 2 * int(mask.sum()) > len(mask):  # free text, which may contain special tokens
             mask |= _special_tokens(self._tokenizer)
         return mask
@@ -120,6 +121,6 @@ def _continues(written: bytes, before: bytes) -> bool:
 
 
 @lru_cache(maxsize=8)
-def _special_tokens(tokenizer: LLTokenizer) -> torch.Tensor:
+def _special_tokens(tokenizer: LLTokenizer) -> NDArray[np.bool_]:
     """Return True for each special token, shape [vocab]."""
-    return torch.tensor([tokenizer.is_special_token(token) for token in range(tokenizer.vocab_size)])
+    return np.array([tokenizer.is_special_token(token) for token in range(tokenizer.vocab_size)])

@@ -1,10 +1,10 @@
-"""The logits of a local model along one sequence, for methods that mix the logits of several models."""
+"""The logits of a model along one sequence, for methods that mix the logits of several models."""
 
-import torch
-from transformers import DynamicCache
+import numpy as np
+from numpy.typing import NDArray
 
 from nudging.answer import Author, ModelUsage
-from nudging.models.local.model import LocalModel
+from nudging.models.decoding.model import InProcessModel
 
 
 class Logits:
@@ -20,10 +20,10 @@ class Logits:
         ContextLengthError: The prompt leaves no room for an answer in the model's context.
     """
 
-    def __init__(self, model: LocalModel, prompt: str, author: Author) -> None:
+    def __init__(self, model: InProcessModel, prompt: str, author: Author) -> None:
         self.prompt = model.tokenizer.encode(prompt, special_tokens=author == "base")
         model.check_prompt_length(len(self.prompt), author)
-        self._model, self._cache = model, DynamicCache()
+        self._model, self._cache = model, model.engine.new_cache()
         self._unfed, self._length = self.prompt, len(self.prompt)
         self._forward_passes = 0
 
@@ -32,12 +32,12 @@ class Logits:
         """True if the context has no room for another token."""
         return self._length >= self._model.context_length
 
-    def after(self) -> torch.Tensor:
+    def after(self) -> NDArray[np.float32]:
         """Return the logits of the next token, shape [vocab], in float32 for any dtype of the model."""
-        logits = self._model.weights.forward(self._unfed, self._cache, 1)[-1]
+        logits: NDArray[np.float32] = self._cache.extend(self._unfed, 1, self._model.engine.to_array)[-1]
         self._unfed = []
         self._forward_passes += 1
-        return logits.float()
+        return logits
 
     def push(self, token: int) -> None:
         """Append a token to the sequence."""

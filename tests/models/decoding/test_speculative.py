@@ -2,17 +2,17 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nudging.models.base import Sampling
-from nudging.models.local.drafts import Drafts
-from nudging.models.local.kv_cache import KVCache
+from nudging.models.decoding.drafts import Drafts
+from nudging.models.decoding.sampling import Choice
+from nudging.models.decoding.speculative import SpeculativeDecoder, accept
+from nudging.models.decoding.timing import PassTimer
 from nudging.models.local.model import LocalModel
-from nudging.models.local.sampling import Choice
-from nudging.models.local.speculative import SpeculativeDecoder, accept
-from nudging.models.local.timing import PassTimer
 
 CONTEXT = 1000
 
@@ -87,7 +87,13 @@ def test_a_draft_never_changes_a_choice(tiny_base: Path, drafts: list[list[int]]
 
     def tokens(drafts: Drafts | None) -> list[int]:
         sampling = Sampling(temperature, 0.9, "7") if temperature else None
-        decoder = SpeculativeDecoder(KVCache(), model.weights.forward, sampling)
+        cache = model.engine.new_cache()
+
+        def feed(new: list[int], keep: int, masks: Any) -> list[Choice]:
+            end = len(cache.tokens) + len(new) + 1
+            return cache.extend(new, keep, lambda logits: model.engine.choose(logits, range(end - keep, end), sampling))
+
+        decoder = SpeculativeDecoder(cache, feed)
         return [choice.token for choice in decoder.choices(prefix, 12, drafts)]
 
     assert tokens(AnyDrafts(drafts)) == tokens(None)

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 import pytest
-from nudging.models.local.drafts import LONGEST, Drafts
-from nudging.models.local.timing import PassTimer
+from nudging.models.decoding.drafts import LONGEST, Drafts
+from nudging.models.decoding.timing import PassTimer
 
 CONTEXT = 1000
 

@@ -1,51 +1,54 @@
-"""A local model decoding one answer."""
+"""A model in this process decoding one answer."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, TypeVar
 
-import torch
-from transformers import DynamicCache
+import numpy as np
+from numpy.typing import NDArray
 
 from nudging.answer import ModelUsage, TokenLogprob
 from nudging.grammar.grammar import Grammar
 from nudging.models.base import Hint, Sampling, Session, Tokenizer, fit_text
-from nudging.models.local.drafts import Drafts
-from nudging.models.local.kv_cache import CachePool, KVCache, common_prefix_length
-from nudging.models.local.sampling import Choice, choose
-from nudging.models.local.speculative import SpeculativeDecoder
-from nudging.models.local.weights import Weights
+from nudging.models.decoding.drafts import Drafts
+from nudging.models.decoding.engine import Engine
+from nudging.models.decoding.kv_cache import CachePool, KVCache, common_prefix_length
+from nudging.models.decoding.sampling import Choice
+from nudging.models.decoding.speculative import SpeculativeDecoder
 from nudging.step import FittedText, Step
+
+T = TypeVar("T")
 
 ROWS = 64
 """Number of positions that are scored per forward pass: with a large vocabulary a row of logits takes a megabyte."""
 
 
-class LocalSession(Session):
-    """A local model decoding one answer, with a KV cache of its own."""
+class DecodingSession(Session):
+    """A model in this process decoding one answer, with a KV cache of its own."""
 
     def __init__(
         self,
-        weights: Weights,
+        engine: Engine,
         tokenizer: Tokenizer,
-        caches: CachePool,
+        caches: CachePool[KVCache],
         prompt: str,
         prompt_tokens: int,
         special_tokens: bool,
         sampling: Sampling | None,
         grammar: Grammar | None,
     ) -> None:
-        self._weights, self._tokenizer, self._caches = weights, tokenizer, caches
+        self._engine, self._tokenizer, self._caches = engine, tokenizer, caches
         self._prompt, self._prompt_tokens = prompt, prompt_tokens
         self._special_tokens, self._sampling, self._grammar = special_tokens, sampling, grammar
         self._decoder: SpeculativeDecoder | None = None
-        self._drafts = Drafts(weights.timer, weights.context_length)
+        self._drafts = Drafts(engine.timer, engine.context_length)
         self._forward_passes = self._tokens_fed = 0
 
     def steps(self, text: str, limit: int, hint: Hint | None = None) -> Generator[Step, None, None]:
         tokens = self._encode(text)
-        limit = min(limit, self._weights.context_length - len(tokens))
+        limit = min(limit, self._engine.context_length - len(tokens))
         if limit <= 0:
             return
-        end_tokens, detokenizer = self._weights.end_tokens, self._weights.detokenizer(tokens)
+        end_tokens, detokenizer = self._engine.end_tokens, self._engine.detokenizer(tokens)
         decoder = self._acquire_decoder(tokens)
         if decoder.mask:
             decoder.mask.seek(text)
@@ -71,11 +74,10 @@ class LocalSession(Session):
     def score(self, text: str) -> list[TokenLogprob]:
         tokens = self._encode(text)
         start = common_prefix_length(self._encode(""), tokens)
-        detokenizer = self._weights.detokenizer(tokens[:start])
-        logprobs: list[float] = []
-        for end, logits in self._logits_along(tokens[:-1], start - 1):
-            target = torch.tensor([tokens[end - len(logits) + 1 : end + 1]], device=logits.device)  # [1, rows]
-            logprobs += logits.float().log_softmax(dim=-1).gather(-1, target.T).flatten().tolist()
+        detokenizer = self._engine.detokenizer(tokens[:start])
+        logprobs = self._along(
+            tokens, start, lambda logits, positions: self._engine.logprobs(logits, [tokens[at] for at in positions])
+        )
         return [
             TokenLogprob(detokenizer.push(token), logprob)
             for token, logprob in zip(tokens[start:], logprobs, strict=True)
@@ -92,14 +94,14 @@ class LocalSession(Session):
         """
         tokens = self._encode(text)
         start = max(common_prefix_length(self._encode(""), tokens), 1)
-        detokenizer = self._weights.detokenizer(tokens[:start])
+        detokenizer = self._engine.detokenizer(tokens[:start])
         added = [detokenizer.push(token) for token in tokens[start:]]
         decoded = "".join(added)
         if not (text.endswith(decoded) or decoded.endswith(text)):
             return []  # the tokenizer does not reproduce the text, so the tokens have no places in it
-        choices: list[Choice] = []
-        for end, logits in self._logits_along(tokens[:-1], start - 1):
-            choices += choose(logits, range(end - len(logits) + 1, end + 1), self._sampling)
+        choices = self._along(
+            tokens, start, lambda logits, positions: self._engine.choose(logits, positions, self._sampling)
+        )
         found, at, within_character = [], len(text) - len(decoded), False
         for number, (choice, its_text) in enumerate(zip(choices, added, strict=True), start):
             if at >= 0 and not within_character:
@@ -117,31 +119,51 @@ class LocalSession(Session):
 
     def _acquire_decoder(self, tokens: Sequence[int]) -> SpeculativeDecoder:
         if self._decoder is None:
-            mask = self._weights.token_mask(self._grammar) if self._grammar else None
+            mask = self._engine.token_mask(self._grammar) if self._grammar else None
             cache = self._caches.acquire(tokens)
             cache.choose_by((self._sampling, mask))
-            self._decoder = SpeculativeDecoder(cache, self._forward, self._sampling, mask)
+
+            def feed(new: list[int], keep: int, masks: NDArray[np.bool_] | None) -> list[Choice]:
+                end = len(cache.tokens) + len(new) + 1
+                positions = range(end - keep, end)
+                return self._extend(
+                    cache, new, keep, lambda logits: self._engine.choose(logits, positions, self._sampling, masks)
+                )
+
+            self._decoder = SpeculativeDecoder(cache, feed, mask)
         return self._decoder
 
-    def _logits_along(self, tokens: Sequence[int], start: int) -> Generator[tuple[int, torch.Tensor], None, None]:
-        """Yield the logits after each of the tokens from `start` on, a few rows at a time.
+    def _along(self, tokens: Sequence[int], start: int, read: Callable[[Any, Sequence[int]], list[T]]) -> list[T]:
+        """Return what `read` makes of the logits for each of the tokens from `start` on, given the tokens before it.
 
-        Yields:
-            The number of tokens before the last row's next token, and the logits, shape [rows, vocab].
+        Args:
+            tokens: The tokens of prompt and answer.
+            start: The index of the first token to read.
+            read: (logits, indices) -> one value per row. The indices are those of the tokens that the rows predict.
         """
+        values: list[T] = []
         if start >= len(tokens):
-            return
-        cache: KVCache = self._acquire_decoder(tokens).cache
-        cache.crop(min(common_prefix_length(cache.tokens, tokens), start))
-        while (cached := len(cache.tokens)) < len(tokens):
-            end = min(max(start, cached) + ROWS, len(tokens))
-            yield end, cache.extend(list(tokens[cached:end]), self._forward, end - max(start, cached))
+            return values
+        cache = self._acquire_decoder(tokens).cache
+        cache.crop(min(common_prefix_length(cache.tokens, tokens), start - 1))
+        while (cached := len(cache.tokens)) < len(tokens) - 1:
+            first = max(start, cached + 1)
+            end = min(first + ROWS, len(tokens))
+            positions = range(first, end)
+            new = list(tokens[cached : end - 1])
+            values += self._extend(cache, new, len(positions), lambda logits, at=positions: read(logits, at))  # type: ignore[misc]
+        return values
+
+    def _extend(self, cache: KVCache, tokens: list[int], keep: int, read: Callable[[Any], T]) -> T:
+        self._forward_passes += 1
+        self._tokens_fed += len(tokens)
+        return cache.extend(tokens, keep, read)
 
     def _step(self, path: Sequence[int], choice: Choice) -> Step:
         """Return the choice after a path as a step."""
-        if choice.token in self._weights.end_tokens:
+        if choice.token in self._engine.end_tokens:
             return Step("", choice.probability, end=True)
-        return Step(self._weights.detokenizer(path).push(choice.token), choice.probability)
+        return Step(self._engine.detokenizer(path).push(choice.token), choice.probability)
 
     def _encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(self._prompt + text, special_tokens=self._special_tokens)
@@ -157,8 +179,3 @@ class LocalSession(Session):
         if tokens[: len(path)] == list(path):
             return tokens[len(path) :]
         return self._tokenizer.encode(more, special_tokens=False)
-
-    def _forward(self, tokens: list[int], cache: DynamicCache, keep: int) -> torch.Tensor:
-        self._forward_passes += 1
-        self._tokens_fed += len(tokens)
-        return self._weights.forward(tokens, cache, keep)

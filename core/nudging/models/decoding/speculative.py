@@ -1,4 +1,4 @@
-"""The speculative loop of a local model: propose a draft, verify it in one forward pass, accept what agrees.
+"""The speculative loop: propose a draft, verify it in one forward pass, accept what agrees.
 
 A draft can come from anywhere and can be wrong. It saves forward passes and never changes a choice: this is speculative
 decoding (Leviathan et al., arXiv 2211.17192) in its greedy form. Sampled tokens are a function of seed and position
@@ -6,14 +6,23 @@ decoding (Leviathan et al., arXiv 2211.17192) in its greedy form. Sampled tokens
 """
 
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
-from nudging.models.base import Sampling
-from nudging.models.local.drafts import Drafts
-from nudging.models.local.kv_cache import Forward, KVCache, common_prefix_length
-from nudging.models.local.sampling import Choice, choose
-from nudging.models.local.token_mask import TokenMask
+import numpy as np
+from numpy.typing import NDArray
+
+from nudging.models.decoding.drafts import Drafts
+from nudging.models.decoding.kv_cache import KVCache, common_prefix_length
+from nudging.models.decoding.sampling import Choice
+from nudging.models.decoding.token_mask import TokenMask
+
+Feed: TypeAlias = Callable[[list[int], int, "NDArray[np.bool_] | None"], list[Choice]]
+"""(tokens, keep, masks) -> the choices after each of the last `keep` tokens, from one forward pass over the tokens.
+
+The masks have the shape [keep, vocab].
+"""
 
 
 @dataclass
@@ -22,14 +31,12 @@ class SpeculativeDecoder:
 
     Args:
         cache: The cache.
-        forward: Runs a forward pass.
-        sampling: How tokens are sampled. None decodes greedily.
+        feed: Runs a forward pass that extends the cache.
         mask: The tokens that the answer's grammar allows, if it has one.
     """
 
     cache: KVCache
-    forward: Forward
-    sampling: Sampling | None = None
+    feed: Feed
     mask: TokenMask | None = None
 
     def choices(self, prefix: Sequence[int], limit: int, drafts: Drafts | None) -> Generator[Choice, None, None]:
@@ -76,9 +83,9 @@ class SpeculativeDecoder:
         """
         self.cache.crop(cached)
         masks = self.mask.masks(draft) if self.mask else None  # [1 + draft, vocab]
-        logits = self.cache.extend(path[cached:] + draft, self.forward, 1 + len(draft))  # [1 + draft, vocab]
-        positions = range(len(path), len(path) + 1 + len(draft))
-        self.cache.choices[len(path) - 1 :] = choose(logits, positions, self.sampling, masks)
+        new = path[len(self.cache.tokens) :]
+        choices = self.feed(new + draft, 1 + len(draft), masks)
+        self.cache.choices[len(path) - 1 :] = choices
 
 
 def accept(draft: Sequence[int], choices: Sequence[Choice | None]) -> list[Choice]:

@@ -15,7 +15,7 @@ from itertools import takewhile
 from time import perf_counter
 from typing import Literal, NamedTuple, TypeAlias
 
-from nudging.models.local.timing import PassTimer
+from nudging.models.decoding.timing import PassTimer
 
 LONGEST = 32
 """Maximum length of a draft, in tokens."""
