@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import torch
 from nudging import ModelError, Nudger
+from nudging.models.decoding.device import DeviceThread
 from nudging.models.decoding.timing import PassTimer
-from nudging.models.local.batching import BatchScheduler, ForwardPass, _DeviceThread
+from nudging.models.local.batching import BatchScheduler, ForwardPass
 from nudging.models.local.model import LocalModel
 from tiny import WINDOW
 from transformers import AutoModelForCausalLM, DynamicCache
@@ -229,7 +230,7 @@ def test_a_forked_child_says_once_that_its_passes_use_one_core(tiny: Nudger, cap
 
 
 def test_an_accelerator_cannot_be_used_in_a_forked_child(scheduler: BatchScheduler) -> None:
-    accelerator = _DeviceThread("cuda:0")
+    accelerator = DeviceThread("cuda:0")
     error = in_forked_child(lambda: accelerator.put(ForwardPass(scheduler, [1], DynamicCache(), 1)))
     assert isinstance(error, ModelError)
     assert "spawn" in str(error)

@@ -11,14 +11,10 @@ Only attention needs to know about it. transformers lets a model use a registere
 sequence to the usual one.
 """
 
-import atexit
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import cache
-from threading import Condition, RLock, Thread
 from time import perf_counter
 from typing import Any, TypeVar, cast
 
@@ -29,16 +25,10 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from nudging._logging import log, log_once
-from nudging.errors import ModelError
+from nudging.models.decoding.device import Scheduler, device_thread
 from nudging.models.decoding.timing import PassTimer
 
 T = TypeVar("T")
-
-MAX_TOKENS = 512
-"""Maximum number of new tokens in a pass of several sequences."""
-
-MAX_WAIT = 0.1
-"""Maximum time that a pass waits for others that are likely to come, as a share of its own duration."""
 
 BATCHED_ATTENTION = "side_by_side"
 """The name of our attention function in transformers."""
@@ -66,7 +56,7 @@ class ForwardPass:
     logits: "Future[torch.Tensor]" = field(default_factory=Future)
 
 
-class BatchScheduler:
+class BatchScheduler(Scheduler[ForwardPass]):
     """Runs the forward passes of one model for any number of threads, several sequences at once where that works.
 
     Args:
@@ -75,13 +65,14 @@ class BatchScheduler:
     """
 
     def __init__(self, weights: PreTrainedModel, timer: PassTimer) -> None:
-        self.weights, self.timer = weights, timer
-        self.last_batch = 1  # number of sequences in the last pass: as many are expected in the next one
+        super().__init__(timer)
+        self.weights = weights
         self.can_batch = weights._supports_attention_backend and weights.config._attn_implementation == "sdpa"
         self._checked = False  # True once a batched pass gave the same logits as single passes
         if self.can_batch:
             weights.set_attn_implementation(BATCHED_ATTENTION)
-        self._device = _device_thread(str(weights.device))
+        self._device = device_thread(str(weights.device))
+        self._device.after_fork.add(_use_one_core)
 
     def run(self, tokens: list[int], cache: DynamicCache, keep: int) -> torch.Tensor:
         """Return the logits after each of the last `keep` tokens, shape [keep, vocab]. The cache grows by the tokens.
@@ -94,7 +85,6 @@ class BatchScheduler:
         return forward_pass.logits.result()
 
     def run_batch(self, passes: Sequence[ForwardPass]) -> None:
-        """Run these passes: as one if possible, else one by one."""
         if len(passes) == 1 or not self._run_together(passes):
             for one in passes:
                 self._run_alone(one)
@@ -157,92 +147,8 @@ class BatchScheduler:
         return logits
 
 
-class _DeviceThread:
-    """A thread that runs the passes of all models on one device, one after the other.
-
-    Passes at the same time would only compete for the device's cores.
-
-    A forked child has only the thread that forked. So it starts a device thread of its own, and its passes use one
-    core: OpenMP's threads are missing too.
-    """
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._forked = False
-        self._running = RLock()
-        self._waiting: list[ForwardPass] = []
-        self._changed = Condition()
-        self._thread: Thread | None = None
-        # The interpreter aborts if it exits during a pass (after Ctrl-C, for example). Taking the lock at exit lets the
-        # pass end and starts no other. A fork during a pass would copy torch's locks in a locked state.
-        atexit.register(self._running.acquire)
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(
-                before=self._running.acquire, after_in_parent=self._running.release, after_in_child=self._reset_in_child
-            )
-
-    def put(self, forward_pass: ForwardPass) -> None:
-        """Queue a pass.
-
-        Raises:
-            ModelError: This process was forked from one that had loaded the model on an accelerator.
-        """
-        with self._changed:
-            if self._thread is None:
-                self._thread = self._start()
-            self._waiting.append(forward_pass)
-            self._changed.notify()
-
-    def _reset_in_child(self) -> None:
-        self._running.release()
-        self._waiting, self._changed, self._thread, self._forked = [], Condition(), None, True
-        torch.set_num_threads(1)  # more would wait forever for OpenMP threads of the parent
-
-    def _start(self) -> Thread:
-        if self._forked and self._name != "cpu":
-            raise ModelError(
-                f"a model on {self._name} cannot be used in a process that was forked after it was loaded: load it in "
-                "the child only, or start the child with the method 'spawn' or 'forkserver'"
-            )
-        if self._forked:
-            log.warning(
-                "this process was forked after a model was loaded, so its forward passes use one core: for more, start "
-                "it with the method 'spawn' or 'forkserver'"
-            )
-        thread = Thread(target=self._work, name=f"nudging on {self._name}", daemon=True)
-        thread.start()
-        return thread
-
-    def _work(self) -> None:
-        while True:
-            batch = self._next_batch()
-            with self._running:
-                batch[0].scheduler.run_batch(batch)
-            del batch  # it refers to a model and to logits, which should not live until the next pass
-
-    def _next_batch(self) -> list[ForwardPass]:
-        """Return the pass that has waited longest, and those that can share a pass with it."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting)
-            scheduler = self._waiting[0].scheduler
-            if scheduler.last_batch > 1:  # the same sequences probably want their next token in a moment
-                self._changed.wait_for(
-                    lambda: sum(one.scheduler is scheduler for one in self._waiting) >= scheduler.last_batch,
-                    timeout=MAX_WAIT * scheduler.timer.cost(1),
-                )
-            batch: list[ForwardPass] = []
-            for one in self._waiting:
-                fits = sum(len(other.tokens) for other in batch) + len(one.tokens) <= MAX_TOKENS
-                if one.scheduler is scheduler and (not batch or (fits and scheduler.can_batch)):
-                    batch.append(one)
-            self._waiting = [one for one in self._waiting if one not in batch]
-            scheduler.last_batch = len(batch)
-            return batch
-
-
-@cache
-def _device_thread(name: str) -> _DeviceThread:
-    return _DeviceThread(name)
+def _use_one_core() -> None:
+    torch.set_num_threads(1)  # more would wait forever for OpenMP threads of the parent
 
 
 _batch: ContextVar[Sequence[ForwardPass]] = ContextVar("batch", default=())
