@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from inspect import Signature, signature
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
@@ -11,18 +11,26 @@ from nudging.answer import Author
 from nudging.errors import SettingsError
 from nudging.models.base import Model
 from nudging.models.config import (
+    OPTIONS,
     ApiKey,
+    Backend,
+    BackendName,
+    ContextSize,
     Device,
     DeviceMap,
     Dtype,
+    GpuLayers,
+    Lora,
     MaxRetries,
     ModelConfig,
     Name,
     Revision,
     Template,
+    Threads,
     Timeout,
     TokenizerName,
     Url,
+    backend_of,
 )
 from nudging.settings import Settings, SettingsFields, checked
 
@@ -57,6 +65,19 @@ class NudgerConfig(SettingsFields):
     base_device_map: DeviceMap = None
     nudging_device_map: DeviceMap = None
     device_map: DeviceMap = None
+    base_backend: BackendName = None
+    nudging_backend: BackendName = None
+    base_n_ctx: ContextSize = None
+    nudging_n_ctx: ContextSize = None
+    n_ctx: ContextSize = None
+    base_n_gpu_layers: GpuLayers = None
+    nudging_n_gpu_layers: GpuLayers = None
+    n_gpu_layers: GpuLayers = None
+    base_n_threads: Threads = None
+    nudging_n_threads: Threads = None
+    n_threads: Threads = None
+    base_lora: Lora = None
+    nudging_lora: Lora = None
     timeout: Timeout = 60.0
     max_retries: MaxRetries = 6
     hints: Annotated[
@@ -83,12 +104,40 @@ class NudgerConfig(SettingsFields):
         Raises:
             SettingsError: A value is not allowed, or two options exclude each other.
         """
+        elsewhere = self._options_of_other_backends(author)
         options: dict[str, Any] = {}
         for name in ModelConfig.model_fields:
             own = getattr(self, f"{author}_{name}", None)
-            shared = getattr(self, name) if name in NudgerConfig.model_fields else None
+            shared = getattr(self, name) if name in NudgerConfig.model_fields and name not in elsewhere else None
             options[name] = shared if own is None else own
-        return checked(ModelConfig, self._without_conflicts(author, options), prefix=f"{author}_")
+        config = checked(ModelConfig, self._without_conflicts(author, options), prefix=f"{author}_")
+        config.check_backend(prefix=f"{author}_")
+        return config
+
+    def _options_of_other_backends(self, author: Author) -> set[str]:
+        """Return the shared options that are not for this model, but for one that another backend runs.
+
+        Raises:
+            SettingsError: A shared option is for neither model.
+        """
+        backends = {author: self._backend(author) for author in get_args(Author)}
+        for backend, names in OPTIONS.items():
+            for name in names:
+                value = getattr(self, name, None)
+                if value is not None and None not in backends.values() and backend not in backends.values():
+                    other = backends[author]
+                    raise SettingsError(
+                        f"{name}={value!r} is for {backend}, and both models run on {other}: leave it out, or choose "
+                        f"base_backend={backend!r} or nudging_backend={backend!r}"
+                    )
+        mine = backends[author]
+        return {name for backend, names in OPTIONS.items() if mine and backend != mine for name in names}
+
+    def _backend(self, author: Author) -> Backend | None:
+        model = getattr(self, f"{author}_model")
+        if isinstance(model, Model):
+            return None
+        return backend_of(str(model), getattr(self, f"{author}_url"), getattr(self, f"{author}_backend"))
 
     def _without_conflicts(self, author: Author, options: dict[str, Any]) -> dict[str, Any]:
         own_device, own_device_map = getattr(self, f"{author}_device"), getattr(self, f"{author}_device_map")

@@ -75,7 +75,7 @@ def conversion_progress(stages: int) -> Iterator[Callable[[str], None]]:
 
 def loading(nudger: Nudger) -> AbstractContextManager[Any]:
     """Return a spinner for loading models from folders. Downloads from the hub show their own progress bars."""
-    if not all(Path(name).is_dir() for name in nudger.model_names):
+    if not all(Path(name).exists() for name in nudger.model_names):
         return nullcontext()
     silence_transformers()
     return err.status("loading the models")

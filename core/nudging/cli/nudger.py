@@ -1,6 +1,5 @@
 """The `Nudger` of a command. Models are converted here first if they need it, with a progress bar."""
 
-from pathlib import Path
 from typing import get_args
 
 from nudging._extras import required_packages
@@ -8,6 +7,8 @@ from nudging.answer import Author
 from nudging.cli.console import conversion_progress
 from nudging.cli.options import NudgerOptions
 from nudging.errors import SettingsError
+from nudging.models.config import Backend, backend_of
+from nudging.models.gguf_files import gguf_file, is_gguf
 from nudging.nudger import Nudger
 
 
@@ -19,35 +20,42 @@ def make_nudger(options: NudgerOptions) -> Nudger:
         ModelNotFoundError: There is no such GGUF file, or the demo models are not installed.
     """
     models = {author: options[f"{author}_model"] for author in get_args(Author)}
-    names = {f"{author}_model": model if model is not None else "demo" for author, model in models.items()}
+    names = {f"{author}_model": model or _demo_name(options[f"{author}_backend"]) for author, model in models.items()}
     Nudger(**options | names)  # reports wrong options before anything slow
     for author, model in models.items():
         if options[f"{author}_url"] is not None and model is None:
             raise SettingsError(f"--{author}-url needs --{author}-model, the server's name for the model")
-    demo = _demo_pair() if None in models.values() else {}
+    demo = _demo_pair(options) if None in models.values() else {}
     for author, model in models.items():
         if model is None:
             names[f"{author}_model"] = demo[author]
         elif options[f"{author}_url"] is None:
-            names[f"{author}_model"] = converted_model(model)
+            names[f"{author}_model"] = converted_model(model, options[f"{author}_backend"])
     return Nudger(**options | names)
 
 
-def converted_model(model: str) -> str:
-    """Return the folder to which a GGUF file is converted. Any other model is returned as it is."""
-    if not model.endswith(".gguf"):
+def converted_model(model: str, backend: Backend | None = None) -> str:
+    """Return the folder to which a GGUF file is converted for transformers. Any other model is returned as it is."""
+    if not is_gguf(model) or backend_of(model, None, backend) != "transformers":
         return model
-    with required_packages("a GGUF file", extra="transformers"):
+    with required_packages("a GGUF file", extra="llamacpp"):
         from nudging.models.local.gguf import converted
 
     with conversion_progress(stages=3) as progress:
-        return str(converted(Path(model).expanduser(), progress))
+        return str(converted(gguf_file(model), progress))
 
 
-def _demo_pair() -> dict[str, str]:
-    with required_packages("the demo pair", extra="transformers"):
+def _demo_name(backend: Backend | None) -> str:
+    """Return a name of the kind that a demo model has."""
+    with required_packages("the demo pair", extra="llamacpp"):
+        from nudging.models.demo import demo_backend
+    return "demo.gguf" if demo_backend(backend) == "llamacpp" else "demo"
+
+
+def _demo_pair(options: NudgerOptions) -> dict[str, str]:
+    with required_packages("the demo pair", extra="llamacpp"):
         from nudging.models.demo import demo_pair
 
     with conversion_progress(stages=8) as progress:
-        base, nudging = demo_pair(progress)
+        base, nudging = demo_pair(progress, options["base_backend"], options["nudging_backend"])
     return {"base": str(base), "nudging": str(nudging)}

@@ -1,22 +1,25 @@
 """Models behind the seam of `base.py`: in this process (`local/`), on a server (`remote/`), or scripted for tests."""
 
 from collections.abc import Hashable
+from logging import WARNING
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from nudging._extras import required_packages
+from nudging._logging import log_once
 from nudging.answer import Author
 from nudging.errors import UnsupportedModelError
 from nudging.models.base import Model
-from nudging.models.config import ModelConfig
+from nudging.models.config import OPTIONS, ModelConfig
+from nudging.models.gguf_files import is_gguf
 from nudging.settings import checked
 
 if TYPE_CHECKING:
     from nudging.models.decoding.model import InProcessModel
 
 SERVER_OPTIONS = ("api_key", "tokenizer", "timeout", "max_retries")
-"""Fields of `ModelConfig` for models on servers only. All others reach the constructor of `LocalModel`."""
+"""Fields of `ModelConfig` for models on servers only."""
 
 _models: dict[Hashable, Model] = {}
 _models_lock = Lock()
@@ -28,14 +31,16 @@ def load_model(name: str | Path | Model, *, author: Author = "base", **options: 
     Args:
         name: A hub id, a folder, a GGUF file, a server's name for its model, or a `Model`, which is returned as it is.
         author: The model's part in the pair, for error messages.
-        **options: The other fields of `ModelConfig`: revision, dtype, device, device_map; or url, api_key, tokenizer,
-            timeout, max_retries.
+        **options: The other fields of `ModelConfig`: revision; backend; dtype, device, device_map of transformers;
+            n_ctx, n_gpu_layers, n_threads, lora of llama.cpp; url, api_key, tokenizer, timeout, max_retries of servers.
 
     Raises:
         SettingsError: An option is unknown or out of range.
         MissingDependencyError: The packages for this kind of model are not installed.
     """
-    return shared_model(checked(ModelConfig, {"model": name, **options}), author)
+    config = checked(ModelConfig, {"model": name, **options})
+    config.check_backend()
+    return shared_model(config, author)
 
 
 def shared_model(config: ModelConfig, author: Author) -> Model:
@@ -47,7 +52,7 @@ def shared_model(config: ModelConfig, author: Author) -> Model:
         key = (key, author, config.api_key, config.timeout, config.max_retries)
     with _models_lock:
         if key not in _models:
-            _models[key] = _remote_model(config, author) if config.url else _local_model(config)
+            _models[key] = _remote_model(config, author) if config.url else _model_in_process(config)
         return _models[key]
 
 
@@ -79,10 +84,23 @@ def require_local(model: Model, argument: str, reason: str) -> "InProcessModel":
     return model
 
 
-def _local_model(config: ModelConfig) -> Model:
-    with required_packages(f"a local model ({config.name!r})", extra="transformers"):
+def _model_in_process(config: ModelConfig) -> Model:
+    backend = config.backend_in_use or "transformers"
+    options = {name: getattr(config, name) for name in ("revision", *OPTIONS[backend])}
+    extra = "llamacpp" if is_gguf(config.name) else "transformers"
+    if backend == "llamacpp":
+        with required_packages(f"{config.name!r} in llama.cpp", extra):
+            from nudging.models.llamacpp.model import LlamaCppModel
+        return LlamaCppModel(config.name, **options)
+    with required_packages(f"a local model ({config.name!r})", extra):
         from nudging.models.local.model import LocalModel
-    return LocalModel(config.name, **config.model_dump(exclude={"model", "template", "url", *SERVER_OPTIONS}))
+    if is_gguf(config.name) and config.backend is None:
+        log_once(
+            f"{config.name} is unpacked for torch, which takes several times its memory and is slower: "
+            "pip install 'nudging[llamacpp]' runs it as it is",
+            WARNING,
+        )
+    return LocalModel(config.name, **options)
 
 
 def _remote_model(config: ModelConfig, author: Author) -> Model:

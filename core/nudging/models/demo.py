@@ -9,10 +9,12 @@
 import shutil
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
 from pathlib import Path
 
 from nudging.errors import ModelNotFoundError
-from nudging.models.local.gguf import Progress, build_folder, convert
+from nudging.models.cache_folder import Progress, build_folder
+from nudging.models.config import Backend
 
 BASE = "gemma-3-270m"
 NUDGING = "smollm2-135m-instruct"
@@ -28,43 +30,62 @@ VERSIONS = {
 }
 
 
-def demo_pair(progress: Progress = lambda stage: None) -> tuple[Path, Path]:
-    """Return the folders of the base and the nudging model. They are converted from their packages the first time.
+def demo_pair(
+    progress: Progress = lambda stage: None, base_backend: Backend | None = None, nudging_backend: Backend | None = None
+) -> tuple[Path, Path]:
+    """Return the base and the nudging model: folders for transformers, GGUF files for llama.cpp.
+
+    They are made from their packages the first time. For llama.cpp that takes a second, for transformers a minute.
 
     Args:
-        progress: Called with the name of each stage of the conversion before it starts.
+        progress: Called with the name of each stage before it starts.
+        base_backend: What runs the base model; by default transformers if torch is installed, else llama.cpp.
+        nudging_backend: The same for the nudging model.
 
     Raises:
         ModelNotFoundError: A package is not installed. The message says how to install it.
     """
-    base = build_folder(BASE, lambda folder: _convert(BASE, BASE_PACKAGES, ".gguf.part", folder, progress))
-    nudging = build_folder(NUDGING, lambda folder: _convert(NUDGING, [NUDGING_PACKAGE], ".gguf", folder, progress))
-    return base, nudging
+    base = _model(BASE, BASE_PACKAGES, ".gguf.part", base_backend, progress)
+    return base, _model(NUDGING, [NUDGING_PACKAGE], ".gguf", nudging_backend, progress)
 
 
-def tool_pair(progress: Progress = lambda stage: None) -> tuple[Path, Path]:
-    """Return the folders of a pair like `demo_pair`, with a nudging model that was trained to call tools.
+def tool_pair(progress: Progress = lambda stage: None, backend: Backend | None = None) -> tuple[Path, Path]:
+    """Return a pair like `demo_pair`, with a nudging model that was trained to call tools.
 
     Raises:
         ModelNotFoundError: A package is not installed. The message says how to install it.
     """
-    base, _ = demo_pair(progress)
-    nudging = build_folder(
-        TOOL_NUDGING, lambda folder: _convert(TOOL_NUDGING, TOOL_NUDGING_PACKAGES, ".bin", folder, progress)
-    )
-    return base, nudging
+    base = _model(BASE, BASE_PACKAGES, ".gguf.part", backend, progress)
+    return base, _model(TOOL_NUDGING, TOOL_NUDGING_PACKAGES, ".bin", backend, progress)
 
 
-def _convert(name: str, packages: Sequence[str], suffix: str, folder: Path, progress: Progress) -> None:
-    """Join the parts of a GGUF file from their packages, and convert it into the folder."""
-    progress(f"{name}: joining its parts")
-    gguf = folder / f"{name}.gguf"
-    with gguf.open("wb") as joined:
-        for path in [_part(package, suffix, packages) for package in packages]:
-            with path.open("rb") as part:
-                shutil.copyfileobj(part, joined)
-    convert(gguf, folder, lambda stage: progress(f"{name}: {stage}"))
-    gguf.unlink()
+def demo_backend(backend: Backend | None) -> Backend:
+    """Return what runs a demo model: the user's choice, or transformers if torch is installed, or else llama.cpp."""
+    return backend or ("transformers" if find_spec("torch") else "llamacpp")
+
+
+def _model(name: str, packages: Sequence[str], suffix: str, backend: Backend | None, progress: Progress) -> Path:
+    """Return a model for a backend. A GGUF file is joined from its parts, and a folder is converted from it."""
+
+    def join(folder: Path) -> Path:
+        progress(f"{name}: joining its parts")
+        gguf = folder / f"{name}.gguf"
+        with gguf.open("wb") as joined:
+            for path in [_part(package, suffix, packages) for package in packages]:
+                with path.open("rb") as part:
+                    shutil.copyfileobj(part, joined)
+        return gguf
+
+    def convert(folder: Path) -> None:
+        from nudging.models.local.gguf import convert
+
+        gguf = join(folder)
+        convert(gguf, folder, lambda stage: progress(f"{name}: {stage}"))
+        gguf.unlink()
+
+    if demo_backend(backend) == "transformers":
+        return build_folder(name, convert)
+    return build_folder(f"{name}-gguf", join) / f"{name}.gguf"
 
 
 def _part(package: str, suffix: str, packages: Sequence[str]) -> Path:

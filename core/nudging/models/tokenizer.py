@@ -2,28 +2,23 @@
 
 import contextlib
 from collections.abc import Generator, Mapping, Sequence
-from logging import INFO
 from pathlib import Path
 from threading import RLock
 from typing import Any
 
-import jinja2
 from safetensors import SafetensorError
 from transformers import AutoTokenizer
 
 from nudging._logging import log_once
-from nudging.errors import ChatTemplateError, ModelNotFoundError
-from nudging.models.base import Tokenizer
+from nudging.errors import ModelNotFoundError
+from nudging.models.chat_template import ChatTemplateTokenizer
+from nudging.models.gguf_files import gguf_file, is_gguf
 from nudging.prompting.conversation import Message
-from nudging.prompting.instructions import with_tools
+from nudging.prompting.templates import TODAY
 from nudging.tools.calls import ParsedAnswer, ToolCall
 
-TODAY = "26 Jul 2024"
-"""The date for chat templates that tell the model today's date, as Llama 3's do. It is the date in Meta's and the
-authors' prompts: a fixed one, so that the same question has the same answer tomorrow."""
 
-
-class TransformersTokenizer(Tokenizer):
+class TransformersTokenizer(ChatTemplateTokenizer):
     """A transformers tokenizer, loaded at its first use.
 
     Args:
@@ -32,7 +27,7 @@ class TransformersTokenizer(Tokenizer):
     """
 
     def __init__(self, name: str | Path, revision: str | None = None) -> None:
-        self.name = str(name)
+        super().__init__(str(name))
         self.revision = revision
         self._loading = RLock()
         self._loaded: Any = None
@@ -47,7 +42,8 @@ class TransformersTokenizer(Tokenizer):
         with self._loading:
             if self._loaded is None:
                 with translated_errors(self.name):
-                    self._loaded = AutoTokenizer.from_pretrained(resolve_path(self.name), revision=self.revision)
+                    path = resolve_path(self.name, self.revision)
+                    self._loaded = AutoTokenizer.from_pretrained(path, revision=self.revision)
             return self._loaded
 
     @property
@@ -58,35 +54,20 @@ class TransformersTokenizer(Tokenizer):
     def encode(self, text: str, *, special_tokens: bool) -> list[int]:
         return list(self.loaded.encode(text, add_special_tokens=special_tokens))
 
-    def render(
-        self, messages: Sequence[Message], template: str | None = None, tools: Sequence[Mapping[str, Any]] = ()
-    ) -> str:
-        if not (template or self.loaded.chat_template):
-            raise ChatTemplateError(
-                f"the nudging model {self.name} has no chat template: pass nudging_template='…' (Jinja), choose an "
-                "instruction-tuned model, or pass rendered Prompts(base=…, nudging=…)"
+    def has_template(self) -> bool:
+        return bool(self.loaded.chat_template)
+
+    def apply(self, messages: Sequence[Message], template: str | None, tools: Sequence[Mapping[str, Any]] = ()) -> str:
+        return str(
+            self.loaded.apply_chat_template(
+                [dict(message) for message in messages],
+                tools=[dict(tool) for tool in tools] or None,
+                chat_template=template,
+                tokenize=False,
+                add_generation_prompt=True,
+                date_string=TODAY,
             )
-        if tools or any(message["role"] == "tool" or message.get("tool_calls") for message in messages):
-            with contextlib.suppress(ChatTemplateError):
-                text = self._rendered(messages, template, tools)
-                if self._shows_tools(text, messages, template, tools):
-                    return text
-            log_once(
-                f"the chat template of {self.name} has no place for tools: the system message describes them", INFO
-            )
-            messages = with_tools(messages, tools)
-        system, *rest = messages
-        if system["role"] != "system":
-            return self._rendered(messages, template)
-        with contextlib.suppress(ChatTemplateError):
-            text = self._rendered(messages, template)
-            if system["content"].strip() in text:
-                return text
-        # a template without a system role (Gemma's): the system text starts the user's message, as the authors do it
-        if not rest or rest[0]["role"] != "user":
-            return self._rendered(messages, template)
-        first = {"role": "user", "content": f"{system['content']}\n{rest[0]['content']}"}
-        return self._rendered([first, *rest[1:]], template)
+        )
 
     def parse(self, text: str, prompt: str, tools: Sequence[Mapping[str, Any]]) -> ParsedAnswer | None:
         if not getattr(self.loaded, "response_template", None):
@@ -106,46 +87,14 @@ class TransformersTokenizer(Tokenizer):
             return None
         return ParsedAnswer(parsed.get("content") or "", calls)
 
-    def _rendered(
-        self, messages: Sequence[Message], template: str | None, tools: Sequence[Mapping[str, Any]] = ()
-    ) -> str:
-        try:
-            return str(
-                self.loaded.apply_chat_template(
-                    [dict(message) for message in messages],
-                    tools=[dict(tool) for tool in tools] or None,
-                    chat_template=template,
-                    tokenize=False,
-                    add_generation_prompt=True,
-                    date_string=TODAY,
-                )
-            )
-        except (jinja2.TemplateError, TypeError, KeyError) as error:
-            roles = ", ".join(message["role"] for message in messages)
-            raise ChatTemplateError(
-                f"the chat template of {self.name} fails on a conversation of roles {roles}: {error}; "
-                "pass another one as nudging_template='…' (Jinja), or rendered Prompts(base=…, nudging=…)"
-            ) from error
 
-    def _shows_tools(
-        self, text: str, messages: Sequence[Message], template: str | None, tools: Sequence[Mapping[str, Any]]
-    ) -> bool:
-        """Return True if a rendered conversation contains the tools, the calls and the tools' results."""
-        uncalled = [{**message, "tool_calls": None} for message in messages]
-        if tools and self._rendered(messages, template) == text:
-            return False
-        if any(message.get("tool_calls") for message in messages) and self._rendered(uncalled, template, tools) == text:
-            return False
-        return all(message["content"].strip() in text for message in messages if message["role"] == "tool")
-
-
-def resolve_path(name: str) -> str:
+def resolve_path(name: str, revision: str | None = None) -> str:
     """Return the name under which transformers finds a model: a folder, or a hub id."""
-    path = Path(name).expanduser()
-    if path.suffix == ".gguf":
+    if is_gguf(name):
         from nudging.models.local.gguf import converted
 
-        return str(converted(path))
+        return str(converted(gguf_file(name, revision)))
+    path = Path(name).expanduser()
     if path.is_dir():
         return str(path)
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:

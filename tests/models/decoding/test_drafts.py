@@ -17,7 +17,7 @@ def timer_of(passes: dict[int, float]) -> PassTimer:
     return timer
 
 
-FLAT = timer_of({1: 1.0})
+FLAT = timer_of({1: 1.0, 64: 1.0})
 """A machine on which sixteen tokens cost as much as one."""
 
 STEEP = timer_of({1: 1.0, 2: 2.5, 4: 5.0, 8: 10.0, 16: 20.0, 32: 40.0})
@@ -83,11 +83,14 @@ def test_the_other_model_is_asked_again_only_if_that_saves_time() -> None:
         asked.append(length)
         return [7] * length
 
-    drafts = Drafts(timer_of({1: 1e-9, 2: 1.1e-9}), CONTEXT)
-    drafts.set_hint(1, [], propose)
-    assert drafts.after([1], 1, 20) == [7] * asked[0]  # the other model is taken to be free until it was measured
-    drafts.set_hint(2, [], propose)
-    assert drafts.after([1, 3], 1, 20) == []
+    drafts = Drafts(timer_of({1: 1e-9, 64: 1e-9}), CONTEXT)
+    for end in range(2, 12):  # its text was right so far
+        drafts.set_hint(end, [9], propose)
+        drafts.after([9] * end, 1, 20)
+    drafts.set_hint(12, [], propose)
+    assert drafts.after([*range(20, 31), 9], 1, 20) == [7] * asked[0]  # taken to be cheap until it was measured
+    drafts.set_hint(13, [], propose)
+    assert drafts.after([*range(20, 31), 9, 7], 1, 20) == []  # it takes longer than a pass of this model
     assert len(asked) == 1
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from nudging import ModelNotFoundError, Nudger, load_model
+from nudging.models.cache_folder import build_folder, cache_folder
 from nudging.models.local import gguf as gguf_module
-from nudging.models.local.gguf import build_folder, cache_folder, converted
+from nudging.models.local.gguf import converted
 
 
 @pytest.fixture

@@ -6,8 +6,9 @@ engine can run several sequences at once.
 
 import atexit
 import os
+import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from threading import Condition, RLock, Thread
 from typing import Any, Generic, Protocol, TypeVar
@@ -59,6 +60,10 @@ class Scheduler(ABC, Generic[P]):
     def run_batch(self, passes: Sequence[P]) -> None:
         """Run these passes, as one if possible. Each gets its result, or its error."""
 
+    @abstractmethod
+    def use_one_core(self) -> None:
+        """Let passes use one core only: OpenMP's threads are missing in a forked child, and it would wait for them."""
+
     def fits(self, batch: Sequence[P], one: P) -> bool:
         """Return True if a pass can join this batch."""
         if not batch:
@@ -84,11 +89,12 @@ class DeviceThread:
     def __init__(self, name: str) -> None:
         self._name = name
         self.forked = False
-        self.after_fork: set[Callable[[], None]] = set()  # called in a forked child
+        self.schedulers: weakref.WeakSet[Scheduler[Any]] = weakref.WeakSet()
         self._running = RLock()
         self._waiting: list[Any] = []
         self._changed = Condition()
         self._thread: Thread | None = None
+        weakref.finalize(self, int)  # so that the exit handler of weakref, which frees models, is there and runs later
         # The interpreter aborts if it exits during a pass (after Ctrl-C, for example). Taking the lock at exit lets the
         # pass end and starts no other. A fork during a pass would copy the engine's locks in a locked state.
         atexit.register(self._running.acquire)
@@ -109,16 +115,15 @@ class DeviceThread:
             self._waiting.append(forward_pass)
             self._changed.notify()
 
-    def between_passes(self, work: Callable[[], None]) -> None:
-        """Run `work` in the caller's thread while no pass runs."""
-        with self._running:
-            work()
+    def between_passes(self) -> RLock:
+        """Return a lock that is held while a pass runs."""
+        return self._running
 
     def _reset_in_child(self) -> None:
         self._running.release()
         self._waiting, self._changed, self._thread, self.forked = [], Condition(), None, True
-        for prepare in self.after_fork:
-            prepare()
+        for scheduler in self.schedulers:
+            scheduler.use_one_core()
 
     def _start(self) -> Thread:
         if self.forked and self._name != "cpu":

@@ -69,7 +69,7 @@ class Drafts:
         self._hint: list[int] = []
         self._hint_start = 0
         self._propose: Propose | None = None
-        self._seconds_per_token = 0.0  # of the other model; 0 until it was asked
+        self._seconds_per_token: float | None = None  # of the other model, None until it was asked
         self._unchecked: list[Draft] = []  # not yet compared with the answer
         self._dropped = ""
 
@@ -120,7 +120,8 @@ class Drafts:
         """Return what the other model writes when it is asked, if asking is likely to pay."""
         if not self._propose:
             return []
-        length = self._best_length(("other", 0), limit, new, self._seconds_per_token)
+        seconds = self._timer.cost(1) / 2 if self._seconds_per_token is None else self._seconds_per_token
+        length = self._best_length(("other", 0), limit, new, seconds)
         if not length:
             return []
         started = perf_counter()

@@ -97,13 +97,18 @@ class CachePool(Generic[C]):
         If the rest of what it holds would be lost, and there is room, return a copy of the shared prefix instead.
         """
         with self._lock:
-            if not self._idle:
-                return self._new_cache()
+            has_room = len(self._idle) < self._size
             shared = [common_prefix_length(cache.tokens, tokens) for cache in self._idle]
-            best = max(range(len(shared)), key=lambda i: (shared[i], i))
-            if shared[best] < len(self._idle[best].tokens) and len(self._idle) < self._size:
-                return self._idle[best].fork(shared[best])
-            return self._idle.pop(best if shared[best] else 0)
+            best = max(range(len(shared)), key=lambda i: (shared[i], i), default=0)
+            length = shared[best] if shared else 0
+            if not shared or (has_room and not length):
+                return self._new_cache()
+            cache = self._idle.pop(best if length else 0)
+        if not has_room or length == len(cache.tokens):
+            return cache
+        fork = cache.fork(length)  # without the lock: it may wait for a pass, and a pass may drop idle caches
+        self.release(cache)
+        return fork
 
     def release(self, cache: C) -> None:
         """Keep a cache for later sessions."""

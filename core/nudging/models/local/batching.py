@@ -72,7 +72,7 @@ class BatchScheduler(Scheduler[ForwardPass]):
         if self.can_batch:
             weights.set_attn_implementation(BATCHED_ATTENTION)
         self._device = device_thread(str(weights.device))
-        self._device.after_fork.add(_use_one_core)
+        self._device.schedulers.add(self)
 
     def run(self, tokens: list[int], cache: DynamicCache, keep: int) -> torch.Tensor:
         """Return the logits after each of the last `keep` tokens, shape [keep, vocab]. The cache grows by the tokens.
@@ -88,6 +88,9 @@ class BatchScheduler(Scheduler[ForwardPass]):
         if len(passes) == 1 or not self._run_together(passes):
             for one in passes:
                 self._run_alone(one)
+
+    def use_one_core(self) -> None:
+        torch.set_num_threads(1)
 
     def _run_alone(self, one: ForwardPass) -> None:
         try:
@@ -145,10 +148,6 @@ class BatchScheduler(Scheduler[ForwardPass]):
                 torch.cuda.current_stream(self.weights.device).synchronize()
         self.timer.record(sum(len(one.tokens) for one in passes), perf_counter() - started, len(passes))
         return logits
-
-
-def _use_one_core() -> None:
-    torch.set_num_threads(1)  # more would wait forever for OpenMP threads of the parent
 
 
 _batch: ContextVar[Sequence[ForwardPass]] = ContextVar("batch", default=())

@@ -3,28 +3,14 @@
 Reading a large vocabulary from a GGUF file takes over a minute, too long for every start.
 """
 
-import os
-import shutil
-import tempfile
-from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from nudging._extras import required_packages
 from nudging._logging import log
-from nudging.errors import ModelNotFoundError
-
-Progress = Callable[[str], None]
-"""Called with the name of each stage of a conversion before it starts."""
-
-
-def cache_folder() -> Path:
-    """Return the folder of converted models: `$NUDGING_CACHE`, or `nudging` in the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(os.environ.get("NUDGING_CACHE") or f"{base}/nudging").expanduser()
+from nudging.models.cache_folder import Progress, build_folder, cache_folder
+from nudging.models.gguf_files import gguf_file
 
 
 def converted(gguf: Path, progress: Progress | None = None) -> Path:
@@ -38,11 +24,7 @@ def converted(gguf: Path, progress: Progress | None = None) -> Path:
         ModelNotFoundError: There is no such file, or it is not a GGUF file.
         MissingDependencyError: The package gguf is not installed.
     """
-    if not gguf.is_file():
-        raise ModelNotFoundError(f"there is no GGUF file {str(gguf)!r}: check the path")
-    with gguf.open("rb") as file:
-        if file.read(4) != b"GGUF":
-            raise ModelNotFoundError(f"{str(gguf)!r} is not a GGUF file (it does not start with the bytes GGUF)")
+    gguf = gguf_file(str(gguf))
     stat = gguf.stat()
     fingerprint = sha256(f"{gguf.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()[:12]
     name = f"{gguf.stem}-{fingerprint}"
@@ -53,23 +35,6 @@ def converted(gguf: Path, progress: Progress | None = None) -> Path:
         convert(gguf, folder, progress or (lambda stage: None))
 
     return build_folder(name, build)
-
-
-def build_folder(name: str, build: Callable[[Path], Any]) -> Path:
-    """Return the folder of this name in the cache. If it is missing, `build` fills it, completely or not at all."""
-    folder = cache_folder() / name
-    if folder.is_dir():
-        return folder
-    cache_folder().mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
-        if not folder.is_dir():  # another process may have built it in the meantime
-            unfinished = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=cache_folder()))
-            try:
-                build(unfinished)
-                unfinished.rename(folder)
-            finally:
-                shutil.rmtree(unfinished, ignore_errors=True)
-    return folder
 
 
 def convert(gguf: Path, folder: Path, progress: Progress) -> None:

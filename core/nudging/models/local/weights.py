@@ -67,7 +67,9 @@ class Weights(Engine):
         with self._loading:
             if self._config is None:
                 with translated_errors(self.name):
-                    config = AutoConfig.from_pretrained(resolve_path(self.name), revision=self._revision)
+                    config = AutoConfig.from_pretrained(
+                        resolve_path(self.name, self._revision), revision=self._revision
+                    )
                 self._refuse_uncroppable_layers(config)
                 self._config = config
             return self._config
@@ -84,7 +86,7 @@ class Weights(Engine):
             dtype = self._dtype or ("float32" if device == "cpu" and not self._device_map else "auto")
             with translated_errors(self.name):
                 loaded = AutoModelForCausalLM.from_pretrained(
-                    resolve_path(self.name), revision=self._revision, dtype=dtype, **placement
+                    resolve_path(self.name, self._revision), revision=self._revision, dtype=dtype, **placement
                 )
             if loaded._is_stateful:
                 raise self._unsupported(f"its class {type(loaded).__name__} has a state that cannot be cropped")
