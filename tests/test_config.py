@@ -1,5 +1,6 @@
 """The arguments of a nudger, and the configuration of each model that is made from them."""
 
+from importlib.util import find_spec
 from inspect import signature
 from typing import Any
 
@@ -136,3 +137,73 @@ def test_an_api_key_of_a_wrong_type_is_refused_and_never_shown(wrong: Any) -> No
         Nudger("a", "b", base_url=URL, base_api_key=wrong)
     assert KEY not in str(raised.value)
     assert KEY not in repr(raised.value.__cause__) + repr(raised.value.__context__)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "backend"),
+    [
+        ("a", {}, "transformers"),
+        ("a.gguf", {}, "llamacpp"),
+        ("owner/name:a.GGUF", {}, "llamacpp"),
+        ("a.gguf", {"backend": "transformers"}, "transformers"),
+        ("a.gguf", {"url": URL}, None),
+    ],
+)
+def test_the_name_of_a_model_chooses_its_backend(name: str, options: dict[str, Any], backend: str | None) -> None:
+    assert ModelConfig(model=name, **options).backend_in_use == backend
+
+
+def test_gguf_files_run_on_transformers_if_llama_cpp_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = lambda name: None if name == "llama_cpp" else find_spec(name)  # noqa: E731
+    monkeypatch.setattr("nudging.models.config.find_spec", found)
+    assert ModelConfig(model="a.gguf").backend_in_use == "transformers"
+
+
+@pytest.mark.parametrize(
+    ("options", "base", "nudging"),
+    [
+        ({"n_ctx": 64}, {"n_ctx": 64}, {"n_ctx": 64}),
+        ({"n_ctx": 64, "base_n_ctx": 32}, {"n_ctx": 32}, {"n_ctx": 64}),
+        ({"nudging_n_threads": 1}, {"n_threads": None}, {"n_threads": 1}),
+        ({"n_gpu_layers": -1}, {"n_gpu_layers": -1}, {"n_gpu_layers": -1}),
+        ({"base_lora": "l.gguf"}, {"lora": "l.gguf"}, {"lora": None}),
+        ({"nudging_backend": "transformers"}, {"backend": None}, {"backend": "transformers"}),
+    ],
+)
+def test_the_options_of_llama_cpp_are_given_per_side_or_shared(
+    options: dict[str, Any], base: dict[str, Any], nudging: dict[str, Any]
+) -> None:
+    for author, expected in zip(AUTHORS, (base, nudging), strict=True):
+        config = config_of(author, **{"base_model": "a.gguf", "nudging_model": "b.gguf"} | options)
+        assert {name: getattr(config, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"base_backend": "llamacpp"}, "base_backend='llamacpp' runs GGUF files, and 'a' is none"),
+        ({"base_n_ctx": 8}, "base_n_ctx=8 is for llamacpp, and 'a' runs on transformers"),
+        ({"base_lora": "l.gguf"}, "base_lora='l.gguf' is for llamacpp"),
+        ({"base_model": "a.gguf", "base_dtype": "float16"}, "base_dtype='float16' is for transformers, and 'a.gguf'"),
+        ({"base_model": "a.gguf", "base_device": "cpu"}, "base_device='cpu' is for transformers"),
+        ({"base_model": "a.gguf", "base_n_ctx": 0}, "base_n_ctx"),
+        ({"base_model": "a.gguf", "base_n_threads": 0}, "base_n_threads"),
+        ({"base_model": "a.gguf", "base_backend": "ggml"}, "base_backend"),
+    ],
+)
+def test_an_option_of_another_backend_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        Nudger(**{"base_model": "a", "nudging_model": "b"} | options)
+
+
+def test_what_changes_an_answer_of_llama_cpp_is_in_the_identity() -> None:
+    plain = ModelConfig(model="a.gguf").identity
+    assert plain["backend"] == "llamacpp"
+    for option in ({"n_ctx": 8}, {"lora": "l.gguf"}, {"lora": {"l.gguf": 0.5}}, {"backend": "transformers"}):
+        assert ModelConfig(model="a.gguf", **option).identity != plain  # type: ignore[arg-type]
+    assert ModelConfig(model="a.gguf", n_threads=1).identity == plain
+
+
+def test_equal_options_share_a_model_of_llama_cpp() -> None:
+    assert load_model("a.gguf", n_ctx=8) is load_model("a.gguf", n_ctx=8, n_threads=1)
+    assert load_model("a.gguf", n_ctx=8) is not load_model("a.gguf", n_ctx=9)

@@ -95,12 +95,24 @@ def server_urls(tiny_base: Path, tiny_nudging: Path) -> Iterator[dict[str, str]]
         yield {"http://localhost:8001/v1": base.url, "http://localhost:8002/v1": nudging.url}
 
 
+@pytest.fixture
+def gguf_pair() -> dict[str, str]:
+    """The GGUF files of the real pair, by the names that stand for them in the docs."""
+    from nudging.models.demo import demo_pair
+
+    base, nudging = demo_pair(base_backend="llamacpp", nudging_backend="llamacpp")
+    return {"base.gguf": str(base), "chat.gguf": str(nudging)}
+
+
 @pytest.mark.parametrize(
     "snippet", [pytest.param(code, id=place) for place, code in SNIPPETS.items() if URL not in code]
 )
 @pytest.mark.usefixtures("own_settings")
-def test_a_snippet_of_the_docs_runs(pair: tuple[Path, Path], snippet: str, capsys: pytest.CaptureFixture[str]) -> None:
-    execute(snippet, {"google/gemma-3-270m": str(pair[0]), "HuggingFaceTB/SmolLM2-135M-Instruct": str(pair[1])})
+def test_a_snippet_of_the_docs_runs(
+    pair: tuple[Path, Path], gguf_pair: dict[str, str], snippet: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = {"google/gemma-3-270m": str(pair[0]), "HuggingFaceTB/SmolLM2-135M-Instruct": str(pair[1])}
+    execute(snippet, places | gguf_pair)
     assert capsys.readouterr().out.strip()
 
 

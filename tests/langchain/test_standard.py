@@ -4,6 +4,7 @@ The demo pair runs all tests but those in which a model has to decide by itself 
 runs the whole suite with a nudging model that was trained for tools.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -67,3 +68,13 @@ class TestDemoPair(OnRealModels):
 @pytest.mark.standard
 class TestToolPair(OnRealModels):
     pair = staticmethod(tool_pair)
+
+
+@pytest.mark.standard
+class TestDemoPairOnLlamaCpp(OnRealModels):
+    pair = staticmethod(partial(demo_pair, base_backend="llamacpp", nudging_backend="llamacpp"))
+
+
+@pytest.mark.standard
+class TestToolPairOnLlamaCpp(OnRealModels):
+    pair = staticmethod(partial(tool_pair, backend="llamacpp"))

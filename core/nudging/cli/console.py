@@ -1,5 +1,6 @@
 """The terminal: consoles, progress bars, errors and exit codes."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -66,7 +67,8 @@ def conversion_progress(stages: int) -> Iterator[Callable[[str], None]]:
         task = bar.add_task("", total=stages, visible=False)
 
         def begin(stage: str) -> None:
-            silence_transformers()
+            if "transformers" in sys.modules:
+                silence_transformers()
             is_first = not bar.tasks[task].description
             bar.update(task, description=f"preparing {stage} (once)", visible=True, advance=0 if is_first else 1)
 
@@ -74,10 +76,12 @@ def conversion_progress(stages: int) -> Iterator[Callable[[str], None]]:
 
 
 def loading(nudger: Nudger) -> AbstractContextManager[Any]:
-    """Return a spinner for loading models from folders. Downloads from the hub show their own progress bars."""
-    if not all(Path(name).exists() for name in nudger.model_names):
+    """Return a spinner for loading models from this machine. Downloads from the hub show their own progress bars."""
+    paths = [Path(name) for name in nudger.model_names]
+    if not all(path.exists() for path in paths):
         return nullcontext()
-    silence_transformers()
+    if any(path.is_dir() for path in paths):
+        silence_transformers()
     return err.status("loading the models")
 
 

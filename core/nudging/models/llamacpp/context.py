@@ -21,7 +21,10 @@ from nudging.models.llamacpp.weights import Weights
 T = TypeVar("T")
 
 CELLS = 2048
-"""Number of tokens for which a new context has memory. It grows when more are needed."""
+"""Number of tokens for which a new context has memory. It grows when more are needed.
+
+At least `MAX_TOKENS`: llama.cpp takes no batch that is longer than its context.
+"""
 
 ROWS = 64
 """Maximum number of positions of a pass whose logits are needed: llama.cpp reserves memory for all of them."""
@@ -110,10 +113,8 @@ class Context(Scheduler[ForwardPass]):
 
     def release(self, sequence: MemorySequence) -> None:
         """Give a sequence's memory back."""
-        with self._registering:
-            self._live.discard(sequence)
-            if sequence.number is not None:
-                self._released.append(sequence.number)
+        if sequence.number is not None:  # without a lock: the garbage collector may call this anywhere
+            self._released.append(sequence.number)
 
     def run(
         self,
@@ -130,10 +131,18 @@ class Context(Scheduler[ForwardPass]):
         """
         forward_pass = ForwardPass(self, sequence, list(earlier), tokens, keep, read)
         self._device.put(forward_pass)
-        result: T = forward_pass.result.result()
+        try:
+            result: T = forward_pass.result.result()
+        except BaseException:
+            forward_pass.result.cancel()  # after Ctrl-C: nobody waits for it any more
+            raise
         return result
 
     def run_batch(self, passes: Sequence[ForwardPass]) -> None:
+        if passes := [one for one in passes if one.result.set_running_or_notify_cancel()]:
+            self._run(passes)
+
+    def _run(self, passes: Sequence[ForwardPass]) -> None:
         try:
             logits = self._decode(passes)
         except Exception as error:  # for the callers, not for the device's thread
@@ -143,7 +152,7 @@ class Context(Scheduler[ForwardPass]):
                 passes[0].result.set_exception(error)
             else:
                 for one in passes:
-                    self.run_batch([one])
+                    self._run([one])
             return
         start = 0
         for one in passes:
@@ -188,7 +197,7 @@ class Context(Scheduler[ForwardPass]):
                     "a smaller n_ctx, or answer less at the same time (at_once)"
                 )
         self._pointer: Any = pointer
-        self._free = weakref.finalize(self, llama.llama_free, pointer)
+        self._free = weakref.finalize(self, _free_context, pointer, self._weights)
         self._memory: Any = llama.llama_get_memory(pointer)
         self._unused = list(range(sequences))
         self._sequences = sequences
@@ -205,15 +214,16 @@ class Context(Scheduler[ForwardPass]):
             for one, start in zip(passes, starts, strict=True)
             for position, token in enumerate(one.earlier[start:] + one.tokens, start)
         ]
-        started, kept = perf_counter(), sum(one.keep for one in passes)
+        if len(entries) > MAX_TOKENS and len(passes) > 1:
+            raise ModelError("sequences that have to be fed again do not fit into one pass")  # they run one by one
+        started, fed, kept = perf_counter(), len(entries), sum(one.keep for one in passes)
         while len(entries) > MAX_TOKENS:  # one long sequence: all positions that are kept go into the last part
             part = min(MAX_TOKENS, len(entries) - kept)
             self._feed(entries[:part])
             entries = entries[part:]
         self._feed(entries)
         rows = np.ctypeslib.as_array(llama.llama_get_logits(self._pointer), (kept, self._weights.vocabulary.size))
-        if len(entries) < MAX_TOKENS:
-            self.timer.record(len(entries), perf_counter() - started, len(passes))
+        self.timer.record(fed, perf_counter() - started, len(passes))
         return rows
 
     def _feed(self, entries: Sequence[tuple[int, int, MemorySequence, bool]]) -> None:
@@ -227,8 +237,6 @@ class Context(Scheduler[ForwardPass]):
                 if code != _NO_ROOM:
                     raise ModelError(f"llama.cpp fails with code {code}: {'; '.join(errors) or 'no reason given'}")
                 self._make_room(len(entries))
-                for index, (_, _, sequence, _) in enumerate(entries):
-                    batch.seq_id[index][0] = sequence.number  # a larger context has numbered them anew
         llama.llama_synchronize(self._pointer)
         for _, position, sequence, _ in entries:
             sequence.held = sequence.valid = position + 1
@@ -258,6 +266,7 @@ class Context(Scheduler[ForwardPass]):
             else:
                 raise ModelError(f"more than {MAX_SEQUENCES} answers at the same time: lower at_once")
         sequence.number = self._unused.pop(0)
+        llama.llama_memory_seq_rm(self._memory, sequence.number, -1, -1)  # an abandoned pass may have left something
 
     def _clear_released(self) -> None:
         """Take the numbers and the memory of sequences back that nobody uses."""
@@ -281,11 +290,12 @@ class Context(Scheduler[ForwardPass]):
         self._reopen(max(2 * self._cells, needed), self._sequences)
 
     def _reopen(self, cells: int, sequences: int) -> None:
-        """Move all sequences to a new context."""
+        """Move all sequences to a new context. They keep their numbers: any of them may be released meanwhile."""
         self._clear_released()
         with self._registering:
             live = [sequence for sequence in self._live if sequence.number is not None]
         states = [self._state(sequence, 0) if sequence.held else None for sequence in live]
+        unused = [*self._unused, *range(self._sequences, sequences)]
         old, before = self._free, self._cells
         self._cells = -(-cells // 256) * 256
         try:
@@ -294,8 +304,8 @@ class Context(Scheduler[ForwardPass]):
             self._cells = before
             raise
         old()
+        self._unused = unused
         for sequence, state in zip(live, states, strict=True):
-            sequence.number = self._unused.pop(0)
             if state is not None:
                 self._load(sequence, state, 0)
 
@@ -312,3 +322,8 @@ class Context(Scheduler[ForwardPass]):
 
     def use_one_core(self) -> None:
         llama.llama_set_n_threads(self._pointer, 1, 1)
+
+
+def _free_context(pointer: Any, weights: Weights) -> None:
+    """Free a context. The argument keeps its model loaded until then: the garbage collector keeps no order."""
+    llama.llama_free(pointer)

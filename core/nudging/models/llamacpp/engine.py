@@ -98,6 +98,11 @@ class LlamaCppEngine(Engine):
 
 
 def _cores() -> int:
-    """Return the number of cores that this process may use. Two threads on one core only get in each other's way."""
+    """Return the number of cores that this process may use: `$OMP_NUM_THREADS`, as for torch, or all of them.
+
+    Two threads on one core only get in each other's way.
+    """
+    if (limit := os.environ.get("OMP_NUM_THREADS", "")).isdecimal() and int(limit) > 0:
+        return int(limit)
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(psutil.cpu_count(logical=False) or usable, usable)

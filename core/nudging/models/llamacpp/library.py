@@ -17,7 +17,7 @@ __all__ = ["llama", "logged_errors"]
 _log = logging.getLogger("nudging.llamacpp")
 _errors: deque[str] = deque(maxlen=20)
 
-_ERROR, _CONTINUED = 3, 5
+_ERROR, _CONTINUED = 4, 5
 _last_level = 0
 
 

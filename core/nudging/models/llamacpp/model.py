@@ -24,6 +24,8 @@ class LlamaCppModel(InProcessModel):
         kept_caches: Number of idle KV caches that are kept for prompts with the same start.
     """
 
+    engine: LlamaCppEngine
+
     def __init__(
         self,
         name: str | Path,

@@ -36,6 +36,10 @@ class LocalModel(InProcessModel):
         self.weights = Weights(self._tokenizer, dtype, device, device_map)
         super().__init__(str(name), self.weights, kept_caches)
 
+    def load(self) -> None:
+        super().load()
+        _ = self._tokenizer.loaded  # reading a large vocabulary takes seconds, which the first answer should not take
+
     @property
     def identity(self) -> Mapping[str, Any]:
         return {"name": self.name, **self._options}

@@ -29,6 +29,10 @@ from nudging.models.tokenizer import TransformersTokenizer, resolve_path, transl
 CROPPABLE_LAYERS = {"full_attention", "sliding_attention", "chunked_attention"}
 """The kinds of layers whose cache can be cropped, by their name in a transformers config."""
 
+WARM_UP = (1, 1, 4, 16)
+"""Sizes of the passes that are run while loading. Kernels are built and pages are read then, and not in the first
+answer, and the timer knows from the start how the cost of a pass grows."""
+
 
 class Weights(Engine):
     """A transformers model: its config, its weights and its forward passes, each loaded at its first use.
@@ -94,6 +98,8 @@ class Weights(Engine):
                 cast("Any", loaded).to(device)
                 pack_weights(loaded)
             self._scheduler = BatchScheduler(loaded, self.timer)
+            for size in WARM_UP:
+                self._scheduler.run([0] * size, DynamicCache(), 1)
             self._loaded = loaded  # from_pretrained returns it in evaluation mode
             return loaded
 
