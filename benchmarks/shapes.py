@@ -6,26 +6,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from systems import Pass
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
 
 @dataclass(frozen=True)
-class Pass:
-    """One forward pass.
+class TorchPass(Pass):
+    """One forward pass on torch.
 
     Args:
-        author: "base" or "nudging".
         start: Number of tokens in the KV cache before the pass.
-        tokens: Number of new tokens.
         keep: Number of positions at the end whose logits are needed.
-        seconds: Duration.
     """
 
-    author: str
     start: int
-    tokens: int
     keep: int
-    seconds: float
 
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -49,7 +44,7 @@ class ReplayPair:
             author: _model(shape, dtype, device) for author, shape in (("base", base), ("nudging", nudging))
         }
 
-    def seconds(self, passes: Sequence[Pass]) -> float:
+    def seconds(self, passes: Sequence[TorchPass]) -> float:
         """Return the seconds that these passes take."""
         caches = {author: DynamicCache() for author in self._models}
         self._wait()
@@ -64,7 +59,7 @@ class ReplayPair:
                 model(input_ids=ids, past_key_values=cache, logits_to_keep=one.keep).logits.argmax(-1).tolist()
         return time.perf_counter() - started
 
-    def base_alone(self, passes: Sequence[Pass], tokens: int) -> float:
+    def base_alone(self, passes: Sequence[TorchPass], tokens: int) -> float:
         """Return the seconds that `generate` of the base model takes for `tokens` tokens after the same prompt."""
         prompt = next(one.tokens for one in passes if one.author == "base")
         ids = torch.randint(0, 1000, (1, prompt), device=self._device)

@@ -1,19 +1,21 @@
-"""The systems that `speed.py` compares: both models of a pair alone, and the pair with hints and without."""
+"""The systems that `speed.py` compares: both models of a pair alone, and the pair with hints and without.
+
+Each backend has a module with its own `PairBenchmark`: `llamacpp_systems.py` and `torch_systems.py`. This one imports
+neither torch nor llama.cpp.
+"""
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
-from nudging import Nudger
+from nudging import Nudger, Prompts
+from nudging.answer import Author
 from nudging.evaluation import intervals
-from nudging.models.local.cpu_weights import pack_weights
-from nudging.models.local.model import LocalModel
-from shapes import Pass
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from nudging.models.config import Backend
+from nudging.models.decoding.model import InProcessModel
 
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "rule.md").read_text()
 CODE = Path(intervals.__file__).read_text()
@@ -44,124 +46,150 @@ SYSTEMS = ("base alone", "base alone, packed", "nudging alone", "nudged, no hint
 
 
 @dataclass(frozen=True)
+class Pair:
+    """A pair, and how it is run.
+
+    Args:
+        backend: What runs both models.
+        base: Name of the base model.
+        nudging: Name of the nudging model.
+        max_tokens: Maximum length of an answer.
+        dtype: torch's type of the weights.
+        device: torch's device.
+        threads: Number of threads of llama.cpp.
+    """
+
+    backend: Backend
+    base: str
+    nudging: str
+    max_tokens: int
+    dtype: str
+    device: str
+    threads: int
+
+    @property
+    def is_packed(self) -> bool:
+        """True if the backend packs weights."""
+        return self.backend == "transformers" and self.device == "cpu"
+
+    @property
+    def systems(self) -> list[str]:
+        """Those of `SYSTEMS` that the backend has."""
+        return [system for system in SYSTEMS if self.is_packed or system != "base alone, packed"]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One forward pass.
+
+    Args:
+        author: The model.
+        tokens: Number of new tokens.
+        seconds: Duration.
+    """
+
+    author: Author
+    tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Run:
     """One answer of one system.
 
     Args:
         kind: A kind of prompt, a key of `PROMPTS`.
         prompt: The index of the prompt.
+        backend: What ran it.
         system: One of `SYSTEMS`.
         tokens: Length of the answer, in the model's tokens; for a pair in base-model tokens.
         first: Seconds until the first text.
+        first_tokens: Number of tokens in the first text: one for a model alone, several words for a pair.
         total: Seconds until the last text.
         outside: Seconds without a running forward pass, or None if not measured.
         base_passes: Number of the base model's forward passes, or None if not measured.
         base_fed: Number of tokens fed in them.
+        base_seconds: Seconds that they took.
         nudging_passes: Number of the nudging model's forward passes.
         nudging_fed: Number of tokens fed in them.
+        nudging_seconds: Seconds that they took.
     """
 
     kind: str
     prompt: int
+    backend: Backend
     system: str
     tokens: int
     first: float
+    first_tokens: int
     total: float
     outside: float | None = None
     base_passes: int | None = None
     base_fed: int | None = None
+    base_seconds: float | None = None
     nudging_passes: int | None = None
     nudging_fed: int | None = None
+    nudging_seconds: float | None = None
 
 
-class TransformersModel:
-    """A model that transformers' `generate` runs."""
+class PairBenchmark(ABC):
+    """All systems of one backend on one pair. Every answer starts with empty caches.
 
-    def __init__(self, name: str, dtype: torch.dtype, device: str, weights: Any = None) -> None:
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(name)
-        weights = weights or AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
-        self.weights = weights.to(device)
+    Args:
+        pair: The pair.
+        base: The base model, which keeps no idle caches.
+        nudging: The nudging model, which keeps none either.
+    """
 
-    def write(self, prompt: str, tokens: int, special_tokens: bool) -> tuple[float, float]:
-        """Return the seconds until the first and the last of `tokens` tokens."""
-        ids = self.tokenizer(prompt, return_tensors="pt", add_special_tokens=special_tokens).to(self.weights.device)
-        timer = TokenTimer()
-        self.weights.generate(**ids, min_new_tokens=tokens, max_new_tokens=tokens, do_sample=False, streamer=timer)
-        return timer.first, timer.total
-
-
-class TokenTimer:
-    """A streamer that records the time of each token. transformers puts the prompt first."""
-
-    def __init__(self) -> None:
-        self.started = time.perf_counter()
-        self.times: list[float] = []
-
-    def put(self, value: torch.Tensor) -> None:
-        self.times.append(time.perf_counter() - self.started)
-
-    def end(self) -> None:
-        self.total = time.perf_counter() - self.started
-
-    @property
-    def first(self) -> float:
-        return self.times[1]
-
-
-class Benchmark:
-    """All systems on one pair."""
-
-    def __init__(self, base: str, nudging: str, dtype: str, device: str, max_tokens: int) -> None:
-        models = [LocalModel(name, dtype=dtype, device=device, kept_caches=0) for name in (base, nudging)]
-        self.nudger = Nudger(*models, max_tokens=max_tokens)
+    def __init__(self, pair: Pair, base: InProcessModel, nudging: InProcessModel) -> None:
+        self.pair, self.base, self.nudging = pair, base, nudging
+        self.nudger = Nudger(base, nudging, max_tokens=pair.max_tokens)
+        self.plain = Nudger(base, nudging, max_tokens=pair.max_tokens, hints=False)
         self.nudger.load()
-        self.plain = Nudger(*models, max_tokens=max_tokens, hints=False)
-        self.pair_weights = [model.weights for model in models]
-        kind = getattr(torch, dtype)
-        self.base, self.nudging = (TransformersModel(name, kind, device) for name in (base, nudging))
-        packed = models[0].weights.load()  # shared with the pair, to save memory
-        self.packed = TransformersModel(base, kind, device, packed) if device == "cpu" else None
 
-    @property
-    def systems(self) -> list[str]:
-        return [system for system in SYSTEMS if self.packed or system != "base alone, packed"]
+    @abstractmethod
+    def alone(self, system: str, prompts: Prompts, tokens: int) -> tuple[float, float]:
+        """Return the seconds until the first and the last of `tokens` tokens that one model writes, greedily."""
+
+    @abstractmethod
+    def recorded_passes(self) -> AbstractContextManager[list[Pass]]:
+        """Record the forward passes of both models within this context."""
 
     def run(self, system: str, kind: str, number: int, tokens: int) -> Run:
         """Return the run of a system on one of the prompts. A model alone writes `tokens` tokens."""
-        prompt = PROMPTS[kind][number]
         if system.startswith("nudged"):
             return self.nudged(system, kind, number)[0]
-        prompts = self.nudger.prompts(prompt)
-        if system == "nudging alone":
-            first, total = self.nudging.write(prompts.nudging, tokens, special_tokens=False)
-        else:
-            base = self.packed if self.packed and system == "base alone, packed" else self.base
-            first, total = base.write(prompts.base, tokens, special_tokens=True)
-        return Run(kind, number, system, tokens, first, total)
+        first, total = self.alone(system, self.nudger.prompts(PROMPTS[kind][number]), tokens)
+        return Run(kind, number, self.pair.backend, system, tokens, first, 1, total)
 
     def nudged(self, system: str, kind: str, number: int) -> tuple[Run, list[Pass]]:
         """Return the run of the pair on one of the prompts, and its forward passes."""
         nudger = self.nudger if system == "nudged" else self.plain
-        with self._recorded_passes() as passes, nudger.stream(PROMPTS[kind][number]) as stream:
+        with self.recorded_passes() as passes, nudger.stream(PROMPTS[kind][number]) as stream:
             started = time.perf_counter()
-            next(stream)
+            piece = next(stream, None)
             first = time.perf_counter() - started
             for _ in stream:
                 pass
             total = time.perf_counter() - started
         usage = stream.answer.usage
+        base, nudging = (sum(one.seconds for one in passes if one.author == author) for author in ("base", "nudging"))
         run = Run(
             kind,
             number,
+            self.pair.backend,
             system,
             usage.completion_tokens,
             first,
+            len(self.base.tokenizer.encode(piece.text if piece else "", special_tokens=False)),
             total,
-            total - sum(one.seconds for one in passes),
+            total - base - nudging,
             usage.base.forward_passes,
             usage.base.tokens_fed,
+            base,
             usage.nudging.forward_passes,
             usage.nudging.tokens_fed,
+            nudging,
         )
         return run, passes
 
@@ -172,44 +200,23 @@ class Benchmark:
         answers = self.nudger.generate_many(questions, at_once=at_once)
         return sum(answer.usage.completion_tokens for answer in answers) / (time.perf_counter() - started)
 
-    @contextmanager
-    def _recorded_passes(self) -> Iterator[list[Pass]]:
-        """Record the forward passes of both models within this context."""
-        passes: list[Pass] = []
 
-        def recorded(author: str, forward: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-            def record(tokens: list[int], cache: Any, keep: int) -> torch.Tensor:
-                start, started = cache.get_seq_length(), time.perf_counter()
-                logits = forward(tokens, cache, keep)
-                passes.append(Pass(author, start, len(tokens), keep, time.perf_counter() - started))
-                return logits
-
-            return record
-
-        weights: list[Any] = self.pair_weights
-        for author, its in zip(("base", "nudging"), weights, strict=True):
-            its.forward = recorded(author, its.forward)
-        try:
-            yield passes
-        finally:
-            for its in weights:
-                del its.forward
+@contextmanager
+def replaced(target: object, name: str, replacement: Callable[..., object]) -> Iterator[None]:
+    """Replace a method of one object within this context."""
+    setattr(target, name, replacement)
+    try:
+        yield
+    finally:
+        delattr(target, name)
 
 
-def peak_memory(system: str, base: str, nudging: str, dtype: str, device: str) -> float:
-    """Return the peak memory of one answer, in gigabytes. It is that of the whole process, so use a new one."""
-    prompt = PROMPTS["long context"][0]
-    kind = getattr(torch, dtype)
-    if system.startswith("nudged"):
-        Nudger(base, nudging, dtype=dtype, device=device, max_tokens=32).generate(prompt)
-    elif system == "nudging alone":
-        TransformersModel(nudging, kind, device).write(prompt, 32, special_tokens=True)
-    else:
-        model = TransformersModel(base, kind, device)
-        if system == "base alone, packed":
-            pack_weights(model.weights)
-        model.write(prompt, 32, special_tokens=True)
-    if device != "cpu":
-        return torch.cuda.max_memory_allocated() / 1e9
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(status["VmHWM"].split()[0]) / 1e6
+def benchmark_of(pair: Pair) -> PairBenchmark:
+    """Return the systems of a pair, with its weights loaded."""
+    if pair.backend == "llamacpp":
+        from llamacpp_systems import LlamaCppBenchmark
+
+        return LlamaCppBenchmark(pair)
+    from torch_systems import TorchBenchmark
+
+    return TorchBenchmark(pair)

@@ -25,10 +25,9 @@ def make_nudger(options: NudgerOptions) -> Nudger:
     for author, model in models.items():
         if options[f"{author}_url"] is not None and model is None:
             raise SettingsError(f"--{author}-url needs --{author}-model, the server's name for the model")
-    demo = _demo_pair(options) if None in models.values() else {}
     for author, model in models.items():
         if model is None:
-            names[f"{author}_model"] = demo[author]
+            names[f"{author}_model"] = _demo_model(author, options[f"{author}_backend"])
         elif options[f"{author}_url"] is None:
             names[f"{author}_model"] = converted_model(model, options[f"{author}_backend"])
     return Nudger(**options | names)
@@ -52,10 +51,9 @@ def _demo_name(backend: Backend | None) -> str:
     return "demo.gguf" if demo_backend(backend) == "llamacpp" else "demo"
 
 
-def _demo_pair(options: NudgerOptions) -> dict[str, str]:
+def _demo_model(author: Author, backend: Backend | None) -> str:
     with required_packages("the demo pair", extra="llamacpp"):
-        from nudging.models.demo import demo_pair
+        from nudging.models.demo import demo_model
 
-    with conversion_progress(stages=8) as progress:
-        base, nudging = demo_pair(progress, options["base_backend"], options["nudging_backend"])
-    return {"base": str(base), "nudging": str(nudging)}
+    with conversion_progress(stages=4) as progress:
+        return str(demo_model(author, progress, backend))

@@ -77,6 +77,8 @@ def _parameter(name: str) -> Parameter:
 def _parts(annotation: Any) -> Iterator[Any]:
     """Yield a type and all types and metadata in it: `int | None` gives `int | None`, `int` and `NoneType`."""
     yield annotation
+    if get_origin(annotation) is dict:  # it cannot be written on a command line
+        return
     for part in get_args(annotation):
         yield from _parts(part)
 

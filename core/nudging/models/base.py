@@ -194,6 +194,9 @@ class Model(ABC):
             ModelError: The model cannot be loaded or used.
         """
 
+    _longer_context = "choose a model with a longer context"
+    """What a user can do about a context that is too short."""
+
     def check_prompt_length(self, tokens: int, author: Author) -> None:
         """Raise if a prompt of `tokens` tokens is empty or leaves no room for an answer.
 
@@ -206,7 +209,7 @@ class Model(ABC):
         if tokens >= self.context_length:
             raise ContextLengthError(
                 f"the {author} prompt has {tokens} tokens, and {self.name} has a context of {self.context_length} "
-                "for prompt and answer: shorten the prompt, or choose a model with a longer context"
+                f"for prompt and answer: shorten the prompt, or {self._longer_context}"
             )
 
 

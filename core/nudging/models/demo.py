@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 
+from nudging.answer import Author
 from nudging.errors import ModelNotFoundError
 from nudging.models.cache_folder import Progress, build_folder
 from nudging.models.config import Backend
@@ -45,8 +46,14 @@ def demo_pair(
     Raises:
         ModelNotFoundError: A package is not installed. The message says how to install it.
     """
-    base = _model(BASE, BASE_PACKAGES, ".gguf.part", base_backend, progress)
-    return base, _model(NUDGING, [NUDGING_PACKAGE], ".gguf", nudging_backend, progress)
+    return demo_model("base", progress, base_backend), demo_model("nudging", progress, nudging_backend)
+
+
+def demo_model(author: Author, progress: Progress = lambda stage: None, backend: Backend | None = None) -> Path:
+    """Return one model of the demo pair. Arguments and errors are those of `demo_pair`."""
+    if author == "base":
+        return _model(BASE, BASE_PACKAGES, ".gguf.part", backend, progress)
+    return _model(NUDGING, [NUDGING_PACKAGE], ".gguf", backend, progress)
 
 
 def tool_pair(progress: Progress = lambda stage: None, backend: Backend | None = None) -> tuple[Path, Path]:
@@ -55,7 +62,7 @@ def tool_pair(progress: Progress = lambda stage: None, backend: Backend | None =
     Raises:
         ModelNotFoundError: A package is not installed. The message says how to install it.
     """
-    base = _model(BASE, BASE_PACKAGES, ".gguf.part", backend, progress)
+    base = demo_model("base", progress, backend)
     return base, _model(TOOL_NUDGING, TOOL_NUDGING_PACKAGES, ".bin", backend, progress)
 
 

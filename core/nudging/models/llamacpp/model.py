@@ -48,6 +48,8 @@ class LlamaCppModel(InProcessModel):
             lambda: self.caches.drop(),
         )
         super().__init__(str(name), engine, kept_caches)
+        if n_ctx is not None:
+            self._longer_context = f"raise n_ctx={n_ctx}"
         self._tokenizer = GGUFTokenizer(self.name, engine.load)
 
     @property
