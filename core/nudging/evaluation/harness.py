@@ -12,10 +12,12 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 import nudging
 from nudging._logging import log
+from nudging.answer import Author
 from nudging.errors import PromptError, SettingsError, UnsupportedModelError
 from nudging.evaluation.answer_log import AnswerLog, AnswerRecord, AnswerText, log_key
 from nudging.evaluation.methods import Method, make_method
-from nudging.models.config import ModelName
+from nudging.models.base import Model
+from nudging.models.config import ModelName, backend_of
 from nudging.nudger import AT_ONCE, Nudger
 from nudging.prompting.conversation import Prompt, Prompts
 from nudging.request import Options
@@ -64,8 +66,10 @@ class NudgingLM(LM):  # type: ignore[misc]
         alpha: float = 1.0,
         **settings: Any,
     ) -> None:
-        base_model, nudging_model = _resolve_demo(base_model, nudging_model)
-        nudger = Nudger(base_model, nudging_model, device=_available(device), **settings)
+        models: dict[Author, ModelName] = {"base": base_model, "nudging": nudging_model}
+        models = {author: _resolved(author, model, settings) for author, model in models.items()}
+        device = _available(device) if any(_is_on_torch(*one, settings) for one in models.items()) else None
+        nudger = Nudger(models["base"], models["nudging"], device=device, **settings)
         made = make_method(method, nudger, untuned_model=untuned_model, weight=weight, alpha=alpha)
         self._configure(nudger, made, AT_ONCE if str(batch_size).startswith("auto") else int(batch_size))
 
@@ -215,14 +219,21 @@ _ONLY_GENERATES = (
 )
 
 
-def _resolve_demo(base_model: ModelName, nudging_model: ModelName) -> tuple[ModelName, ModelName]:
-    """Return the two models, with "demo" replaced by the folder of the demo pair's model."""
-    if DEMO not in (base_model, nudging_model):
-        return base_model, nudging_model
-    from nudging.models.demo import demo_pair
+def _resolved(author: Author, model: ModelName, settings: Mapping[str, Any]) -> ModelName:
+    """Return a model, or the demo pair's if it is "demo"."""
+    if model != DEMO:
+        return model
+    from nudging.models.demo import demo_model
 
-    demo_base, demo_nudging = demo_pair()
-    return (demo_base if base_model == DEMO else base_model), (demo_nudging if nudging_model == DEMO else nudging_model)
+    return demo_model(author, backend=settings.get(f"{author}_backend"))
+
+
+def _is_on_torch(author: Author, model: ModelName, settings: Mapping[str, Any]) -> bool:
+    """Return True if a model needs a device: lm_eval names one by default, which models elsewhere have no use for."""
+    if isinstance(model, Model):
+        return False
+    backend = backend_of(str(model), settings.get(f"{author}_url"), settings.get(f"{author}_backend"))
+    return backend == "transformers"
 
 
 def _available(device: str | None) -> str | None:

@@ -33,7 +33,7 @@ def test_a_real_file_is_converted_once_and_gives_the_answers_of_its_folder(
 
     monkeypatch.setattr(gguf_module, "convert", lambda *_: pytest.fail("converted again"))
     question = "What is the capital of France?"
-    from_file = Nudger(load_model(pair[0]), load_model(path)).generate(question, max_tokens=12)
+    from_file = Nudger(load_model(pair[0]), load_model(path, backend="transformers")).generate(question, max_tokens=12)
     from_folder = Nudger(load_model(pair[0]), load_model(pair[1])).generate(question, max_tokens=12)
     assert from_file.pieces == from_folder.pieces
 
