@@ -148,6 +148,7 @@ class Context(Scheduler[ForwardPass]):
         except Exception as error:  # for the callers, not for the device's thread
             for one in passes:
                 one.sequence.valid, one.sequence.state = 0, None
+                one.sequence.held += 1  # more may be in memory than is known: all of it is removed before the next pass
             if len(passes) == 1:
                 passes[0].result.set_exception(error)
             else:
