@@ -155,7 +155,7 @@ def test_a_stream_closed_early_keeps_its_answer_and_frees_the_engine(tiny: Nudge
 
 
 def test_a_closed_stream_computes_no_more_steps(tiny_base: Path, tiny_nudging: Path) -> None:
-    nudger = Nudger(tiny_base, tiny_nudging, threshold=0.3, max_tokens=40)
+    nudger = Nudger(tiny_base, tiny_nudging, threshold=0.3, max_tokens=40, hints=False)
     whole = nudger.generate(QUESTIONS[0])
     stream = nudger.stream(QUESTIONS[0] + "!")
     next(stream)

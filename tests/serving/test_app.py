@@ -421,8 +421,8 @@ def test_five_hundred_requests_do_not_leak_memory(serve: Serve) -> None:
         return int(Path("/proc/self/statm").read_text().split()[1]) * page
 
     with httpx.Client(base_url=url, timeout=60) as http:
-        before = memory_after(range(250))
-        assert memory_after(range(250, 750)) - before < 16 << 20
+        before = memory_after(range(500))  # until caches for kernels and texts of all sizes are filled
+        assert memory_after(range(500, 1000)) - before < 16 << 20
 
 
 def test_an_error_in_the_middle_of_a_stream_is_sent_in_the_stream(serve: Serve) -> None:
