@@ -14,7 +14,7 @@ class PassTimer:
     """The time of one model's forward passes, by the number of tokens fed.
 
     On one machine sixteen tokens cost as much as one, on another twice as much, in llama.cpp eight times. Passes of
-    many sizes come by themselves: prompts, and the other model's words. Sizes between them are interpolated.
+    many sizes are run anyway: prompts, and the other model's words. Sizes between them are interpolated.
     """
 
     def __init__(self) -> None:
