@@ -1,4 +1,4 @@
-"""What runs a model in this process, and what is said about it."""
+"""A model is run by the library that its name or its options choose, and the log says where that is slow."""
 
 from pathlib import Path
 

@@ -195,7 +195,7 @@ class Model(ABC):
         """
 
     _longer_context = "choose a model with a longer context"
-    """What a user can do about a context that is too short."""
+    """The advice to a user whose context is too short."""
 
     def check_prompt_length(self, tokens: int, author: Author) -> None:
         """Raise if a prompt of `tokens` tokens is empty or leaves no room for an answer.

@@ -22,7 +22,7 @@ ModelName: TypeAlias = str | Path | Model
 """A hub id, a folder, a GGUF file (a path, or `repo:file.gguf` on the hub), a server's name, or a `Model`."""
 
 Backend: TypeAlias = Literal["transformers", "llamacpp"]
-"""What runs a model in this process."""
+"""The library that runs a model in this process."""
 
 OPTIONS: Mapping[Backend, tuple[str, ...]] = {
     "transformers": ("dtype", "device", "device_map"),
@@ -129,7 +129,7 @@ class ModelConfig(BaseModel):
 
     @property
     def backend_in_use(self) -> Backend | None:
-        """What runs the model in this process. None for one on a server, or one that is given as a `Model`."""
+        """The library that runs the model, or None for a model on a server or one that is given as a `Model`."""
         return None if isinstance(self.model, Model) else backend_of(self.name, self.url, self.backend)
 
     def check_backend(self, prefix: str = "") -> None:

@@ -2,8 +2,6 @@
 
 import asyncio
 import gc
-import multiprocessing
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -11,6 +9,7 @@ from time import sleep
 
 import numpy as np
 import pytest
+from forked import in_forked_child
 from nudging import ModelError, Nudger
 from nudging.models.base import Session
 from nudging.models.llamacpp import context as context_module
@@ -190,26 +189,6 @@ def test_an_unloaded_model_frees_its_contexts_before_its_weights(
             break
         sleep(0.02)
     assert [pointer for pointer in freed if pointer in pointers] == pointers
-
-
-def in_forked_child(function: Callable[[], object]) -> object:
-    """Return the function's result in a forked child, or what it raises."""
-    receiving, sending = multiprocessing.Pipe(duplex=False)
-
-    def run() -> None:
-        try:
-            sending.send(function())
-        except Exception as error:
-            sending.send(error)
-
-    child = multiprocessing.get_context("fork").Process(target=run)
-    child.start()
-    try:
-        assert receiving.poll(60), "the child hangs"
-        return receiving.recv()
-    finally:
-        child.kill()
-        child.join()
 
 
 def test_a_forked_child_answers_as_its_parent_does(nudger: Nudger) -> None:

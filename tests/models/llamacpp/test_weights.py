@@ -1,4 +1,4 @@
-"""What cannot be used is refused, with the reason: damaged files, other kinds of models, wrong adapters."""
+"""Damaged files, other kinds of models and wrong adapters are refused with the reason."""
 
 from pathlib import Path
 

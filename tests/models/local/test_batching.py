@@ -1,10 +1,9 @@
 """Batched forward passes give the logits of single passes, whatever the other sequences are. Forked children answer."""
 
 import asyncio
-import multiprocessing
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier, Event, Thread
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from forked import in_forked_child
 from nudging import ModelError, Nudger
 from nudging.models.decoding.device import DeviceThread
 from nudging.models.decoding.timing import PassTimer
@@ -150,26 +150,6 @@ def test_an_error_reaches_only_the_caller_of_its_pass(tiny_base: Path) -> None:
         found = list(pool.map(run, [[5, 6], [10**6], [7]]))
     assert found[0] == found[2] == 1
     assert isinstance(found[1], IndexError)
-
-
-def in_forked_child(function: Callable[[], object]) -> object:
-    """Return the function's result in a forked child, or what it raises."""
-    receiving, sending = multiprocessing.Pipe(duplex=False)
-
-    def run() -> None:
-        try:
-            sending.send(function())
-        except Exception as error:
-            sending.send(error)
-
-    child = multiprocessing.get_context("fork").Process(target=run)
-    child.start()
-    try:
-        assert receiving.poll(60), "the child hangs"
-        return receiving.recv()
-    finally:
-        child.kill()
-        child.join()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What decoding needs of an engine: forward passes over KV caches, choices from logits, and a vocabulary."""
+"""The seam between decoding and its engines: forward passes over KV caches, choices from logits, a vocabulary."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence

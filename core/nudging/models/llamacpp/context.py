@@ -33,7 +33,7 @@ MAX_SEQUENCES = 256
 """llama.cpp's limit."""
 
 _NO_ROOM = 1
-"""What `llama_decode` returns if its memory has no room for the new tokens."""
+"""The code of `llama_decode` for a memory without room for the new tokens."""
 
 
 @dataclass(eq=False)
