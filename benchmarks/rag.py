@@ -1,11 +1,12 @@
 """Does a nudged model answer from retrieved passages? Questions of RGB, through a LlamaIndex query engine.
 
     python benchmarks/rag.py rag.jsonl
-    python benchmarks/rag.py rag.jsonl --base MODEL --nudging MODEL --threshold 0.3 --output rag.json --picture rag.png
+    python benchmarks/rag.py rag.jsonl --base MODEL --nudging MODEL --setting words --setting bet,end=0.5
 
 Each line of the file has a question, its answer, and passages with the answer (`positive`) and without it (`negative`).
-The base model alone, the nudging model alone and the pair answer each question twice: from two relevant passages, and
-from two relevant and two irrelevant passages. Their order is random, with the number of the question as the seed.
+The base model alone, the nudging model alone and the pair with each setting answer each question twice: from two
+relevant passages, and from two relevant and two irrelevant passages. Their order is random, with the number of the
+question as the seed. The score is the share of answers that are right and ended by themselves.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from llama_index.core import QueryBundle, get_response_synthesizer
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole
@@ -30,18 +31,19 @@ from nudging.evaluation.intervals import mean_interval, share_interval
 from nudging.evaluation.plots import COLOURS, INK, error_bars, figure, save
 from nudging.evaluation.single_model import generate_alone
 from nudging.prompting.conversation import Prompt
-from pair import add_pair, pair
+from pair import PACKAGES, add_pair, pair
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from setting import add_settings, settings
 
 from llamaindex_nudging import NudgingLLM
 
 CONTEXTS = {"2 relevant": (2, 0), "2 relevant, 2 irrelevant": (2, 2)}
 """Number of (relevant, irrelevant) passages in each context."""
 
-SYSTEMS = {"base alone": "base", "nudging alone": "nudging", "nudged": "nudged"}
-"""The systems that answer, and the method of each in `COLOURS`."""
+ALONE: dict[str, Author] = {"base alone": "base", "nudging alone": "nudging"}
+"""The models that answer alone."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Result:
 
     Args:
         context: One of `CONTEXTS`.
-        system: One of `SYSTEMS`.
+        system: One of `ALONE`, or a setting of the pair.
         question: The question.
         answer: The answer.
         correct: True if the answer contains the expected one.
@@ -67,6 +69,11 @@ class Result:
     tokens: int
     ended: bool
     nudge_ratio: float | None
+
+    @property
+    def scores(self) -> bool:
+        """True if the answer is right and ended by itself: an answer that never ends is of no use."""
+        return self.correct and self.ended
 
 
 class FixedRetriever(BaseRetriever):
@@ -164,30 +171,35 @@ def contains(answer: str, expected: str | list[list[str]]) -> bool:
 
 def results_table(results: Sequence[Result]) -> Table:
     """Return a table of all systems in all contexts, with 95% intervals."""
-    table = Table("context", "system", "correct", "tokens", "ended by itself", "nudged")
+    table = Table("context", "system", "right", "ended by itself", "right and ended", "tokens", "nudged")
     for (context, system), group in _groups(results).items():
         ratios = [result.nudge_ratio for result in group if result.nudge_ratio is not None]
         table.add_row(
             context,
             system,
-            "{:.0%} ({:.0%}-{:.0%})".format(*share_interval([result.correct for result in group])),
+            _share([result.correct for result in group]),
+            _share([result.ended for result in group]),
+            _share([result.scores for result in group]),
             "{:.0f} ({:.0f}-{:.0f})".format(*mean_interval([result.tokens for result in group])),
-            "{:.0%} ({:.0%}-{:.0%})".format(*share_interval([result.ended for result in group])),
             "{:.0%} ({:.0%}-{:.0%})".format(*mean_interval(ratios)) if ratios else "",
         )
     return table
 
 
+def _share(outcomes: Sequence[bool]) -> str:
+    return "{:.0%} ({:.0%}-{:.0%})".format(*share_interval(outcomes))
+
+
 def draw(results: Sequence[Result], path: Path) -> None:
-    """Draw the share of correct answers of all systems in all contexts, with 95% intervals."""
-    drawn, (axes,) = figure(7, 3)
+    """Draw the share of right answers that ended, of all systems in all contexts, with 95% intervals."""
     groups = _groups(results)
-    intervals = [share_interval([result.correct for result in group]) for group in groups.values()]
+    drawn, (axes,) = figure(7, 1 + len(groups) / 3)
+    intervals = [share_interval([result.scores for result in group]) for group in groups.values()]
     rows = [-row for row in range(len(groups))]
-    colours = [COLOURS[SYSTEMS[system]] for _, system in groups]
+    colours = [COLOURS[ALONE.get(system, "nudged")] for _, system in groups]
     axes.barh(rows, [share for share, _, _ in intervals], color=colours, xerr=error_bars(intervals), ecolor=INK)
     axes.set_yticks(rows, [f"{system}, {context}" for context, system in groups])
-    axes.set_xlabel("share of answers that contain the right one (bars: 95% intervals)")
+    axes.set_xlabel("share of answers that are right and ended (bars: 95% intervals)")
     axes.set_xlim(0, 1)
     save(drawn, path)
 
@@ -197,38 +209,40 @@ def _groups(results: Sequence[Result]) -> dict[tuple[str, str], list[Result]]:
     groups = {
         (context, system): [result for result in results if (result.context, result.system) == (context, system)]
         for context in CONTEXTS
-        for system in SYSTEMS
+        for system in dict.fromkeys(result.system for result in results)
     }
     return {place: group for place, group in groups.items() if group}
 
 
 def _systems(arguments: argparse.Namespace) -> dict[str, NudgingLLM]:
-    base, nudging = pair(arguments)
+    base, nudging = pair(arguments, arguments.backend)
     fields: dict[str, Any] = {
         "base_model": base,
         "nudging_model": nudging,
-        "threshold": arguments.threshold,
         "max_tokens": arguments.max_tokens,
         "dtype": arguments.dtype,
         "base_template": arguments.template,
     }
-    systems = {
-        "base alone": SingleModelLLM(author="base", **fields),
-        "nudging alone": SingleModelLLM(author="nudging", **fields),
-        "nudged": NudgingLLM(**fields),
+
+    def llm(options: Mapping[str, Any]) -> NudgingLLM:
+        return NudgingLLM(**{**fields, "end": 0.0, **options})
+
+    alone: dict[str, NudgingLLM] = {
+        name: SingleModelLLM(author=author, **fields) for name, author in ALONE.items() if author in arguments.alone
     }
-    return {name: llm for name, llm in systems.items() if name in arguments.systems}
+    return alone | {one.label: llm(cast("Mapping[str, Any]", one.options)) for one in settings(arguments)}
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("questions", type=Path)
     add_pair(parser)
-    parser.add_argument("--threshold", type=float, default=0.4)
+    add_settings(parser, default=["words", "words,end=0.5"])
+    parser.add_argument("--backend", choices=PACKAGES, help="backend of the demo pair")
     parser.add_argument("--max-tokens", type=int, default=128)
     parser.add_argument("--template", help="Jinja template of the base prompt")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
-    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="dtype of models that transformers runs")
+    parser.add_argument("--alone", nargs="*", choices=list(ALONE.values()), default=list(ALONE.values()))
     parser.add_argument("--limit", type=int, help="maximum number of questions")
     parser.add_argument("--output", type=Path, help="file for all answers, as JSON")
     parser.add_argument("--picture", type=Path, help="file for a picture of the results")

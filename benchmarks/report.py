@@ -1,6 +1,7 @@
 """The lines, the tables and the picture of `speed.py`."""
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle
 from pathlib import Path
 from statistics import median
 
@@ -11,6 +12,9 @@ from systems import SYSTEMS, Run
 
 COLOURS = ("#8a8f98", "#c3c7cd", "#e0a84e", "#8fbfa6", "#2f7d5b")
 """The colours of `SYSTEMS` in the picture."""
+
+MORE_COLOURS = ("#5b7fa6", "#a65b7f", "#7f5ba6")
+"""The colours of further settings."""
 
 HATCHES: dict[Backend, str] = {"llamacpp": "", "transformers": "////"}
 """The pattern of each backend's bars in the picture."""
@@ -71,12 +75,14 @@ def draw(runs: Sequence[Run], path: Path) -> None:
 
     kinds = list(dict.fromkeys(run.kind for run in runs))
     systems = list(dict.fromkeys((run.backend, run.system) for run in runs))
+    further = dict.fromkeys(system for _, system in systems if system not in SYSTEMS)
+    colours = dict(zip(SYSTEMS, COLOURS, strict=True)) | dict(zip(further, cycle(MORE_COLOURS), strict=False))
     width = 0.8 / len(systems)
     figure, axes = pyplot.subplots(figsize=(4 + len(systems), 3), layout="constrained")
     for index, (backend, system) in enumerate(systems):
         rates = [_rate(_of(runs, kind, backend, system)) for kind in kinds]
         places = [place + (index - (len(systems) - 1) / 2) * width for place in range(len(kinds))]
-        colour, hatch = COLOURS[SYSTEMS.index(system)], HATCHES[backend]
+        colour, hatch = colours[system], HATCHES[backend]
         label = f"{backend}: {system}"
         bars = axes.bar(places, rates, 0.9 * width, label=label, color=colour, hatch=hatch, edgecolor="white")
         axes.bar_label(bars, fmt="%.0f", fontsize=7)

@@ -3,6 +3,7 @@
     python benchmarks/speed.py
     python benchmarks/speed.py --base MODEL --nudging MODEL --output speed.json --picture speed.png
     python benchmarks/speed.py --backends llamacpp --base BASE.gguf --nudging NUDGING.gguf --at-once 1 16
+    python benchmarks/speed.py --setting words,end=0.5 --setting bet,end=0.3
     python benchmarks/speed.py --repeats 0 --memory --start --first
     python benchmarks/speed.py --shapes 7B+1B --device cuda --dtype bfloat16
 
@@ -41,6 +42,7 @@ from pair import PACKAGES, add_pair, backends, pair
 from report import draw, line, tables
 from rich.console import Console
 from rich.progress import Progress
+from setting import add_settings, settings
 from systems import PROMPTS, Pair, PairBenchmark, Run, benchmark_of
 
 STARTS = 3
@@ -166,7 +168,16 @@ def first(pair: Pair) -> list[float]:
 
 def _pair(arguments: argparse.Namespace, backend: Any) -> Pair:
     base, nudging = pair(arguments, backend)
-    return Pair(backend, base, nudging, arguments.max_tokens, arguments.dtype, arguments.device, arguments.threads)
+    return Pair(
+        backend,
+        base,
+        nudging,
+        arguments.max_tokens,
+        arguments.dtype,
+        arguments.device,
+        arguments.threads,
+        tuple(settings(arguments)),
+    )
 
 
 def _loaded(pair: Pair) -> PairBenchmark:
@@ -218,6 +229,7 @@ def _arguments() -> argparse.Namespace:
         "--pair", choices=["demo"], default="demo", help="the demo pair; --base and --nudging replace it"
     )
     add_pair(parser)
+    add_settings(parser, default=())
     parser.add_argument(
         "--backends", nargs="+", choices=list(PACKAGES), help="default: all that are installed and can run the pair"
     )

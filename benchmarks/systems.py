@@ -16,6 +16,8 @@ from nudging.answer import Author
 from nudging.evaluation import intervals
 from nudging.models.config import Backend
 from nudging.models.decoding.model import InProcessModel
+from nudging.settings import SettingsOptions
+from setting import Setting
 
 DOCUMENT = (Path(__file__).parents[1] / "docs" / "rule.md").read_text()
 CODE = Path(intervals.__file__).read_text()
@@ -57,6 +59,7 @@ class Pair:
         dtype: torch's type of the weights.
         device: torch's device.
         threads: Number of threads of llama.cpp.
+        settings: Further settings of nudging, beside the paper's rule.
     """
 
     backend: Backend
@@ -66,6 +69,7 @@ class Pair:
     dtype: str
     device: str
     threads: int
+    settings: tuple[Setting, ...] = ()
 
     @property
     def is_packed(self) -> bool:
@@ -74,8 +78,13 @@ class Pair:
 
     @property
     def systems(self) -> list[str]:
-        """Those of `SYSTEMS` that the backend has."""
-        return [system for system in SYSTEMS if self.is_packed or system != "base alone, packed"]
+        """Those of `SYSTEMS` that the backend has, and the further settings."""
+        known = [system for system in SYSTEMS if self.is_packed or system != "base alone, packed"]
+        return known + [setting.label for setting in self.settings]
+
+    def options(self, system: str) -> SettingsOptions:
+        """Return the settings of a system. The paper's rule has none."""
+        return next((one.options for one in self.settings if one.label == system), SettingsOptions())
 
 
 @dataclass(frozen=True)
@@ -101,7 +110,7 @@ class Run:
         kind: A kind of prompt, a key of `PROMPTS`.
         prompt: The index of the prompt.
         backend: What ran it.
-        system: One of `SYSTEMS`.
+        system: One of `SYSTEMS`, or the label of a setting.
         tokens: Length of the answer, in the model's tokens; for a pair in base-model tokens.
         first: Seconds until the first text.
         first_tokens: Number of tokens in the first text: one for a model alone, several words for a pair.
@@ -157,15 +166,15 @@ class PairBenchmark(ABC):
 
     def run(self, system: str, kind: str, number: int, tokens: int) -> Run:
         """Return the run of a system on one of the prompts. A model alone writes `tokens` tokens."""
-        if system.startswith("nudged"):
+        if "alone" not in system:
             return self.nudged(system, kind, number)[0]
         first, total = self.alone(system, self.nudger.prompts(PROMPTS[kind][number]), tokens)
         return Run(kind, number, self.pair.backend, system, tokens, first, 1, total)
 
     def nudged(self, system: str, kind: str, number: int) -> tuple[Run, list[Pass]]:
         """Return the run of the pair on one of the prompts, and its forward passes."""
-        nudger = self.nudger if system == "nudged" else self.plain
-        with self.recorded_passes() as passes, nudger.stream(PROMPTS[kind][number]) as stream:
+        nudger, options = self.plain if system == "nudged, no hints" else self.nudger, self.pair.options(system)
+        with self.recorded_passes() as passes, nudger.stream(PROMPTS[kind][number], **options) as stream:
             started = time.perf_counter()
             piece = next(stream, None)
             first = time.perf_counter() - started
