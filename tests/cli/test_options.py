@@ -13,8 +13,8 @@ from typer import Typer
 from typer.main import get_command
 from typer.testing import CliRunner
 
-COMMANDS = ["ask", "chat", "serve", "analyze", "eval"]
-SETTINGS = {"analyze": ["max_tokens"], "eval": ["lookahead", "max_tokens"]}
+COMMANDS = ["ask", "chat", "serve", "analyze", "eval", "tune"]
+SETTINGS = {"analyze": ["max_tokens"], "eval": ["lookahead", "max_tokens"], "tune": ["lookahead", "max_tokens"]}
 """The settings of commands that do not use all of them."""
 
 KEY = "sk-1234"
@@ -22,17 +22,17 @@ KEY = "sk-1234"
 
 def parsed(*arguments: str, **variables: str) -> NudgerOptions:
     """Return the options that a command with these arguments receives."""
-    received: dict[str, Any] = {}
+    received: list[NudgerOptions] = []
     command = Typer()
 
     @command.command()
     @nudger_options()
     def show(options: NudgerOptions) -> None:
-        received.update(options)
+        received.append(options)
 
     result = CliRunner().invoke(command, list(arguments), env=variables)
     assert result.exit_code == 0, result.output
-    return received
+    return received[0]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -52,7 +52,17 @@ def test_all_commands_are_checked_here() -> None:
 
 def test_without_arguments_the_options_are_the_defaults_of_the_fields() -> None:
     models = {"base_model": "a", "nudging_model": "b"}
-    assert NudgerConfig(**parsed() | models) == NudgerConfig(**models)
+    options = parsed()
+    assert NudgerConfig(**options | models) == NudgerConfig(**models)
+    defaults = {name: options[name] for name in NudgerConfig.model_fields}
+    assert NudgerConfig(**defaults | models) == NudgerConfig(**models)
+    assert defaults["base_model"] is None
+
+
+def test_only_given_options_are_passed_on() -> None:
+    assert parsed() == {}
+    given = parsed("--threshold", "0.4", "--base-model", "a", "--no-hints", NUDGING_BASE_API_KEY=KEY)
+    assert set(given) == {"threshold", "base_model", "hints", "base_api_key"}
 
 
 def test_values_have_the_types_of_the_fields() -> None:

@@ -1,6 +1,7 @@
 """The analysis of disagreement: comparison, counts, the suggested threshold, and `nudging analyze` with any input."""
 
 import errno
+import io
 import json
 import os
 import re
@@ -26,9 +27,11 @@ from nudging.evaluation.disagreement import (
     compare_steps,
     read_examples,
 )
+from nudging.evaluation.disagreement_report import disagreement_tables, nudge_warning
 from nudging.models.decoding.session import DecodingSession
 from nudging.models.local.model import LocalModel
 from nudging.step import Step
+from rich.console import Console
 from typer.testing import CliRunner
 
 ANSWER = "the sky is blue and 🙂 so we go there"
@@ -209,6 +212,23 @@ def test_on_the_demo_pair_disagreement_falls_with_the_base_models_probability(de
     sure = [one.agree for one in whole.positions if one.probability > 0.8]
     assert unsure.count(False) / len(unsure) > 0.5
     assert sure.count(False) / len(sure) < 0.2
+
+
+@pytest.mark.parametrize(("nudge_ratio", "warns"), [(0.0, False), (0.2, False), (0.21, True), (1.0, True)])
+def test_a_warning_is_for_pairs_that_are_nudged_past_a_fifth(nudge_ratio: float, warns: bool) -> None:
+    assert ("more than a fifth" in nudge_warning(nudge_ratio)) is warns
+
+
+@pytest.mark.parametrize(("disagreements", "warns"), [(1, False), (5, True)])
+def test_analyze_warns_of_a_pair_that_is_nudged_too_much(disagreements: int, warns: bool) -> None:
+    """One word of ten, or five of ten, are the nudging model's at the suggested threshold."""
+    unsure = [position(0.1, agree=False, at=2 * word) for word in range(disagreements)]
+    sure = [position(0.9, agree=True, at=2 * word) for word in range(disagreements, 10)]
+    made = analysis(*unsure, *sure, answer=" a" * 10)
+    terminal = Console(file=io.StringIO(), width=300)
+    terminal.print(disagreement_tables(made))
+    assert made.suggestion.nudge_ratio == disagreements / 10
+    assert (f"nudged at {disagreements}0% of its tokens" in terminal.file.getvalue()) is warns
 
 
 # the command

@@ -14,11 +14,12 @@ from nudging.cli.options import SYSTEM, NudgerOptions, System, nudger_options
 from nudging.display import as_rich
 from nudging.errors import PromptError
 from nudging.nudger import Nudger
+from nudging.settings import SURE_END
 
 Json = Annotated[bool, typer.Option("--json", help="Print each answer as one line of JSON instead of streaming it")]
 
 
-@nudger_options()
+@nudger_options(end=SURE_END)
 def ask(
     question: Annotated[str, typer.Argument(help="The question; - reads it from standard input")],
     options: NudgerOptions,
@@ -32,7 +33,7 @@ def ask(
         _print_answer(nudger, [*_system_message(system), {"role": "user", "content": text}], as_json)
 
 
-@nudger_options()
+@nudger_options(end=SURE_END)
 def chat(options: NudgerOptions, system: System = SYSTEM, as_json: Json = False) -> None:
     """Chat until an empty line or Ctrl-D. Ctrl-C stops an answer."""
     with reported_errors():

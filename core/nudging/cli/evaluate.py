@@ -8,17 +8,21 @@ import typer
 
 from nudging._extras import required_packages
 from nudging.cli.console import answers_progress, err, out, reported_errors, silence_transformers
-from nudging.cli.nudger import converted_model, make_nudger
+from nudging.cli.lists import names, numbers
+from nudging.cli.nudger import converted_model, make_nudger, settings_of
 from nudging.cli.options import NudgerOptions, nudger_options
-from nudging.errors import SettingsError
 
 Tasks = Annotated[str | None, typer.Option(help="Tasks, separated by commas", show_default="all that have data")]
 Methods = Annotated[
     str, typer.Option(help="Methods, separated by commas: base, nudging (each model alone), nudged, ensemble, proxy")
 ]
 Thresholds = Annotated[
-    str,
-    typer.Option(help="Thresholds to compare, in [0, 1], separated by commas", rich_help_panel="Settings"),
+    str | None,
+    typer.Option(
+        help="Thresholds to compare, in [0, 1], separated by commas",
+        rich_help_panel="Settings",
+        show_default="the paper's for the base model's family, or 0.4",
+    ),
 ]
 Limit = Annotated[int | None, typer.Option(help="Maximum number of questions per task; default all")]
 Data = Annotated[
@@ -34,12 +38,12 @@ Weight = Annotated[float, typer.Option(help="For ensemble: weight of the nudging
 Alpha = Annotated[float, typer.Option(help="For proxy: factor of the tuning's effect; 1 in the paper")]
 
 
-@nudger_options(settings=("lookahead", "max_tokens"))
+@nudger_options(settings=("rule", "bet", "end", "lookahead", "max_tokens"))
 def evaluate(
     options: NudgerOptions,
     tasks: Tasks = None,
     methods: Methods = "base,nudging,nudged",
-    thresholds: Thresholds = "0.4",
+    thresholds: Thresholds = None,
     limit: Limit = None,
     data: Data = None,
     folder: Folder = Path("evaluation"),
@@ -54,8 +58,8 @@ def evaluate(
         run, judging = _evaluation()
         plan = run.Plan.checked(
             tasks.split(",") if tasks is not None else None,
-            _names(methods),
-            _numbers(thresholds),
+            names(methods),
+            [settings_of(options).threshold] if thresholds is None else numbers("--thresholds", thresholds),
             data=data,
             limit=limit,
             max_tokens=options["max_tokens"],
@@ -90,16 +94,3 @@ def _evaluation() -> tuple[Any, Any]:
         require_matplotlib()  # before lm_eval, which takes seconds to import
         from nudging.evaluation import judge, run
     return run, judge
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _numbers(text: str) -> list[float]:
-    try:
-        return [float(number) for number in _names(text)]
-    except ValueError:
-        raise SettingsError(
-            f"--thresholds {text!r}: give numbers in [0, 1], separated by commas, such as 0.2,0.4,0.6"
-        ) from None

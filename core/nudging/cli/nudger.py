@@ -10,6 +10,7 @@ from nudging.errors import SettingsError
 from nudging.models.config import Backend, backend_of
 from nudging.models.gguf_files import gguf_file, is_gguf
 from nudging.nudger import Nudger
+from nudging.settings import Settings
 
 
 def make_nudger(options: NudgerOptions) -> Nudger:
@@ -19,9 +20,9 @@ def make_nudger(options: NudgerOptions) -> Nudger:
         SettingsError: A value is out of range, or options do not fit together.
         ModelNotFoundError: There is no such GGUF file, or the demo models are not installed.
     """
+    threshold = settings_of(options).threshold  # a converted model may no longer have the name of its family
     models = {author: options[f"{author}_model"] for author in get_args(Author)}
-    names = {f"{author}_model": model or _demo_name(options[f"{author}_backend"]) for author, model in models.items()}
-    Nudger(**options | names)  # reports wrong options before anything slow
+    names: dict[str, str] = {}
     for author, model in models.items():
         if options[f"{author}_url"] is not None and model is None:
             raise SettingsError(f"--{author}-url needs --{author}-model, the server's name for the model")
@@ -30,7 +31,19 @@ def make_nudger(options: NudgerOptions) -> Nudger:
             names[f"{author}_model"] = _demo_model(author, options[f"{author}_backend"])
         elif options[f"{author}_url"] is None:
             names[f"{author}_model"] = converted_model(model, options[f"{author}_backend"])
-    return Nudger(**options | names)
+    return Nudger(**options | names | {"threshold": threshold})
+
+
+def settings_of(options: NudgerOptions) -> Settings:
+    """Return the settings of these options, checked before anything slow.
+
+    Raises:
+        SettingsError: A value is out of range, or options do not fit together.
+    """
+    models = {f"{author}_model": options[f"{author}_model"] for author in get_args(Author)}
+    backends = {f"{author}_model": options[f"{author}_backend"] for author in get_args(Author)}
+    names = {name: model or _demo_name(backends[name]) for name, model in models.items()}
+    return Nudger(**options | names).settings
 
 
 def converted_model(model: str, backend: Backend | None = None) -> str:

@@ -1,23 +1,42 @@
-"""Command-line options for all fields of `NudgerConfig`. A new field appears on every command."""
+"""Command-line options for all fields of `NudgerConfig`. A new field appears on every command.
 
-from collections.abc import Callable, Collection, Iterator
+`--config` reads fields from a file. Options that are given on the command line replace them.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import wraps
 from inspect import Parameter, Signature, signature
-from typing import Annotated, Any, TypeAlias, get_args, get_origin
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
 
 import typer
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from rich.markup import escape
 
-from nudging.config import NudgerConfig
+from nudging.cli.console import reported_errors
+from nudging.config import NudgerConfig, config_values
 from nudging.settings import Settings
 
-NudgerOptions: TypeAlias = dict[str, Any]
-"""Values of `NudgerConfig` fields by name, for all fields that are options of the command.
 
-A model that is not given is None and stands for the demo model.
-"""
+class NudgerOptions(dict[str, Any]):
+    """The fields of `NudgerConfig` that are given, by name: on the command line, in the environment or in the file.
+
+    Indexing a field that is not given returns its default, and None for a model, which stands for the demo model.
+    """
+
+    def __missing__(self, name: str) -> Any:
+        field = NudgerConfig.model_fields[name]
+        return None if field.is_required() else field.default
+
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help='JSON file with options, such as {"threshold": 0.3}; those given on the command line replace them',
+    ),
+]
 
 System = Annotated[str, typer.Option(help="System message for both models; may be empty")]
 SYSTEM = "You are a helpful assistant."
@@ -27,26 +46,34 @@ PANELS = ("Base model", "Nudging model", "Both models", "Settings")
 
 
 def nudger_options(
-    settings: Collection[str] = tuple(Settings.model_fields),
+    settings: Collection[str] = tuple(Settings.model_fields), **defaults: Any
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command an option for each field of `NudgerConfig`, and pass it their values as `options`.
+    """Give a command `--config` and an option for each field of `NudgerConfig`, and pass it those given as `options`.
 
         @nudger_options()
         def ask(question: str, options: NudgerOptions) -> None: ...
 
     Args:
-        settings: The settings that matter for the command. By default all.
+        settings: The settings that are options of the command. By default all. A file may have the others too.
+        **defaults: Defaults of fields that differ for the command, by name.
     """
     fields = [name for name in NudgerConfig.model_fields if name in settings or name not in Settings.model_fields]
-    options = [_parameter(name) for name in sorted(fields, key=_panel_position)]
+    options = [
+        Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context),
+        Parameter("config", Parameter.KEYWORD_ONLY, default=None, annotation=ConfigFile),
+        *(_parameter(name, defaults) for name in sorted(fields, key=_panel_position)),
+    ]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = [one for name, one in signature(command).parameters.items() if name != "options"]
 
         @wraps(command)
-        def with_options(**values: Any) -> None:
-            given = {name: values.pop(name) for name in fields}
-            command(**values, options=given)
+        def with_options(context: typer.Context, config: Path | None, **values: Any) -> None:
+            with reported_errors():
+                of_file = config_values(config) if config else {}
+            of_command = {name: values.pop(name) for name in fields}
+            given = {name: value for name, value in of_command.items() if _is_given(context, name)}
+            command(**values, options=NudgerOptions(defaults | of_file | given))
 
         # typer reads both
         with_options.__signature__ = Signature([*own, *options])  # type: ignore[attr-defined]
@@ -56,14 +83,19 @@ def nudger_options(
     return decorate
 
 
-def _parameter(name: str) -> Parameter:
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
+
+
+def _parameter(name: str, defaults: Mapping[str, Any]) -> Parameter:
     """Return the parameter of a command from which typer builds the option of this field."""
     field = NudgerConfig.model_fields[name]
     parts = list(_parts(field.annotation))
     kind = _option_type(parts)
     is_secret = kind is SecretStr
     option = typer.Option(
-        None if field.is_required() else field.default,
+        None if field.is_required() else defaults.get(name, field.default),
         help=escape(_description(field, parts)) + ("; may be given several times" if kind == list[str] else ""),
         rich_help_panel=PANELS[_panel_position(name)],
         show_default="the demo model" if field.is_required() else not is_secret,

@@ -8,12 +8,13 @@ from nudging._extras import required_packages
 from nudging.cli.console import err, loading, reported_errors
 from nudging.cli.nudger import make_nudger
 from nudging.cli.options import NudgerOptions, nudger_options
+from nudging.settings import SURE_END
 
 SHUTDOWN = 120
 """Seconds that running answers have to finish when the server is told to stop."""
 
 
-@nudger_options()
+@nudger_options(end=SURE_END)
 def serve(
     options: NudgerOptions,
     name: Annotated[str, typer.Option(help="Name of the pair in the API")] = "nudged",

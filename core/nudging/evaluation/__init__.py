@@ -1,4 +1,5 @@
-"""Evaluate a pair: the paper's thirteen tasks (`nudging eval`) and where its models disagree (`nudging analyze`).
+"""Evaluate a pair: the paper's thirteen tasks (`nudging eval`), where its models disagree (`nudging analyze`), and the
+setting that suits it (`nudging tune`).
 
 The tasks, run by lm-evaluation-harness:
 
@@ -14,5 +15,9 @@ The tasks, run by lm-evaluation-harness:
 
 The analysis: disagreement.py, with disagreement_report.py for its tables and its picture.
 
-For both: intervals.py (95% intervals) and plots.py (figures without pyplot).
+The tuning: tune.py, with tune_data.py and tune_tasks.py for its questions, halving.py for the choice, and
+tune_report.py for its tables and its picture.
+
+For all: intervals.py (95% intervals), plots.py (figures without pyplot) and output.py (files that are written as a
+whole).
 """

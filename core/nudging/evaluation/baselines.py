@@ -17,7 +17,7 @@ from nudging.models.base import Sampling
 from nudging.models.config import ModelName
 from nudging.prompting.conversation import Message, Prompt, Prompts, check_prompt
 from nudging.prompting.templates import render_prompts
-from nudging.rule import find_stop
+from nudging.rules.unfinished import find_stop
 from nudging.settings import Settings
 
 if TYPE_CHECKING:

@@ -15,6 +15,19 @@ if TYPE_CHECKING:
 MAX_WORDS = 24
 """Maximum number of nudging words that are listed."""
 
+MUCH_NUDGED = 0.2
+"""Pairs that are nudged at a larger share of their tokens fail systematically (arXiv 2606.11201)."""
+
+
+def nudge_warning(nudge_ratio: float) -> str:
+    """Return a warning if the nudging model writes too much of the answers, else an empty string."""
+    if nudge_ratio <= MUCH_NUDGED:
+        return ""
+    return (
+        f"The pair is nudged at {nudge_ratio:.0%} of its tokens. Pairs that are nudged at more than a fifth fail "
+        "systematically (arXiv 2606.11201): try a larger base model, a lower threshold or another rule."
+    )
+
 
 def disagreement_tables(analysis: Analysis) -> "Group":
     """Return tables of disagreement by probability and of thresholds, the nudging words and the suggested threshold."""
@@ -33,6 +46,7 @@ def disagreement_tables(analysis: Analysis) -> "Group":
             f"({len(analysis.comparisons)} answers, {len(analysis.positions)} positions)",
             style="bold",
         ),
+        *([Text(warning, style="yellow")] if (warning := nudge_warning(suggested.nudge_ratio)) else []),
     )
 
 

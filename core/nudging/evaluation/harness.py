@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -13,6 +14,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 import nudging
 from nudging._logging import log
 from nudging.answer import Author
+from nudging.config import config_values
 from nudging.errors import PromptError, SettingsError, UnsupportedModelError
 from nudging.evaluation.answer_log import AnswerLog, AnswerRecord, AnswerText, log_key
 from nudging.evaluation.methods import Method, make_method
@@ -36,16 +38,17 @@ class NudgingLM(LM):  # type: ignore[misc]
     With `apply_chat_template` both models get the messages. Without it, the prompt is one user message.
 
     Args:
-        base_model: The base model, as for `Nudger`, or "demo".
-        nudging_model: The nudging model, as for `Nudger`, or "demo".
+        base_model: The base model, as for `Nudger`, or "demo"; default the config file's, or else "demo".
+        nudging_model: The nudging model, in the same ways.
         method: "nudged", "base" or "nudging" (one model alone), "ensemble" or "proxy".
         batch_size: Number of answers that are generated at the same time; "auto" means 16.
         max_batch_size: Not used.
         device: Device of local models. If the machine does not have it (lm_eval's default is "cuda:0"), `Nudger`
-            chooses.
+            chooses. A device or device map in the config file replaces it.
         untuned_model: For proxy tuning: the nudging model before it was tuned.
         weight: For the ensemble: the weight of the nudging model, in [0, 1].
         alpha: For proxy tuning: the factor of the difference that tuning made.
+        config: A config file with arguments of `Nudger`. The arguments given here replace them.
         **settings: Other arguments of `Nudger`: threshold, lookahead, max_tokens, base_url, dtype, ...
 
     Raises:
@@ -55,8 +58,8 @@ class NudgingLM(LM):  # type: ignore[misc]
 
     def __init__(
         self,
-        base_model: ModelName = DEMO,
-        nudging_model: ModelName = DEMO,
+        base_model: ModelName | None = None,
+        nudging_model: ModelName | None = None,
         method: str = "nudged",
         batch_size: int | str = 1,
         max_batch_size: int | None = None,
@@ -64,12 +67,20 @@ class NudgingLM(LM):  # type: ignore[misc]
         untuned_model: ModelName | None = None,
         weight: float = 0.5,
         alpha: float = 1.0,
+        config: str | Path | None = None,
         **settings: Any,
     ) -> None:
-        models: dict[Author, ModelName] = {"base": base_model, "nudging": nudging_model}
+        settings = (config_values(config) if config else {}) | settings
+        of_file = {author: settings.pop(f"{author}_model", DEMO) for author in ("base", "nudging")}
+        models: dict[Author, ModelName] = {
+            "base": of_file["base"] if base_model is None else base_model,
+            "nudging": of_file["nudging"] if nudging_model is None else nudging_model,
+        }
         models = {author: _resolved(author, model, settings) for author, model in models.items()}
-        device = _available(device) if any(_is_on_torch(*one, settings) for one in models.items()) else None
-        nudger = Nudger(models["base"], models["nudging"], device=device, **settings)
+        if settings.get("device") is None and settings.get("device_map") is None:
+            is_on_torch = any(_is_on_torch(*one, settings) for one in models.items())
+            settings["device"] = _available(device) if is_on_torch else None
+        nudger = Nudger(models["base"], models["nudging"], **settings)
         made = make_method(method, nudger, untuned_model=untuned_model, weight=weight, alpha=alpha)
         self._configure(nudger, made, AT_ONCE if str(batch_size).startswith("auto") else int(batch_size))
 

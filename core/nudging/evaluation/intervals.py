@@ -21,3 +21,16 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
     mean = fmean(values)
     half = Z * stdev(values) / sqrt(len(values)) if len(values) > 1 else 0.0
     return mean, mean - half, mean + half
+
+
+def paired_interval(first: Sequence[bool], second: Sequence[bool]) -> tuple[float, float, float]:
+    """Return the difference of two shares over the same questions, first minus second, and its interval.
+
+    The interval is Agresti and Min's (2005), which is valid for few pairs too, also if all of them are equal.
+    """
+    n = len(first)
+    gained = sum(one and not other for one, other in zip(first, second, strict=True))
+    lost = sum(other and not one for one, other in zip(first, second, strict=True))
+    centre = (gained - lost) / (n + 2)
+    half = Z * sqrt(gained + lost + 1 - (gained - lost) ** 2 / (n + 2)) / (n + 2)
+    return (gained - lost) / n, max(-1.0, centre - half), min(1.0, centre + half)

@@ -70,6 +70,7 @@ def make_method(
     nudger: Nudger,
     *,
     threshold: float | None = None,
+    settings: Mapping[str, Any] | None = None,
     untuned_model: ModelName | None = None,
     weight: float = 0.5,
     alpha: float = 1.0,
@@ -80,6 +81,7 @@ def make_method(
         name: One of `METHODS`.
         nudger: The pair and its settings.
         threshold: The threshold of nudging. None takes the nudger's.
+        settings: Other settings of nudging, which replace the nudger's: `rule`, `bet`, `end`, ...
         untuned_model: For proxy tuning: the nudging model before it was tuned.
         weight: For the ensemble: the weight of the nudging model's logits, in [0, 1].
         alpha: For proxy tuning: the factor of the difference that tuning made.
@@ -93,7 +95,8 @@ def make_method(
         return Method(name, identity, _alone("base" if name == "base" else "nudging", nudger))
     if name == "nudged":
         threshold = nudger.settings.threshold if threshold is None else threshold
-        return Method(name, {**identity, "threshold": threshold}, _nudged(nudger, threshold))
+        nudged = {"threshold": threshold, **(settings or {})}
+        return Method(name, {**identity, **nudged}, _nudged(nudger, nudged))
     templates = {"base_template": nudger.base_template, "nudging_template": nudger.nudging_template}
     if name == "ensemble":
         ensemble = LogitEnsemble(nudger.base_model, nudger.nudging_model, weight=weight, **templates)
@@ -107,16 +110,15 @@ def make_method(
 
 def _identity(name: str, nudger: Nudger) -> dict[str, Any]:
     """Return the part of the pair's identity that matters to a method."""
-    unused = [] if name == "nudged" else ["threshold", "lookahead"]
+    unused = [] if name == "nudged" else ["rule", "threshold", "bet", "end", "lookahead"]
     if name in ("base", "nudging"):
         unused.append("nudging_" if name == "base" else "base_")  # the other model's fields
     return {key: value for key, value in nudger.identity.items() if not key.startswith(tuple(unused))}
 
 
-def _nudged(nudger: Nudger, threshold: float) -> AnswerFunction:
+def _nudged(nudger: Nudger, settings: Mapping[str, Any]) -> AnswerFunction:
     def answer(prompt: Prompt, options: Options, cancelled: Event) -> AnswerRecord:
-        nudged: Options = {**options, "threshold": threshold}
-        with nudger.stream(prompt, **nudged) as stream:
+        with nudger.stream(prompt, **{**options, **settings}) as stream:
             for _ in stream:
                 if cancelled.is_set():
                     break

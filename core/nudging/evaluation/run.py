@@ -11,11 +11,11 @@ from lm_eval.evaluator import evaluate as harness_evaluate
 from lm_eval.tasks import TaskManager
 
 import nudging
-from nudging.errors import OutputError
 from nudging.evaluation.answer_log import AnswerLog
 from nudging.evaluation.harness import NudgingLM
 from nudging.evaluation.judge import ASPECTS, Judge, LoggedJudge
 from nudging.evaluation.methods import Method, make_method
+from nudging.evaluation.output import output_errors, write_text
 from nudging.evaluation.plan import PREFIX, Plan
 from nudging.evaluation.result_plots import draw_all
 from nudging.evaluation.results import RunConfig, ScoredAnswer, TaskResult, as_json, as_markdown
@@ -93,7 +93,7 @@ class _Evaluation:
 
     def run(self, methods: Mapping[RunConfig, Method]) -> list[TaskResult]:
         """Run all tasks with these methods. Results are written after each task."""
-        tasks = _load_tasks(self._plan)
+        tasks = load_tasks(self._plan)
         total = len(methods) * sum(_question_count(task, self._plan.limit) for task in tasks.values())
         results: list[TaskResult] = []
         for name, task in tasks.items():
@@ -101,10 +101,10 @@ class _Evaluation:
             is_judged = self._judge is not None and name in ASPECTS
             results += [TaskResult.of(name, config, scored, is_judged) for config, scored in answers.items()]
             pair = f"{self._about['base_model']} + {self._about['nudging_model']}"
-            _write(self._out / "transcripts" / f"{name}.html", as_page(name, pair, answers))
-            _write(self._out / "results.json", as_json(results, self._about))
-            _write(self._out / "results.md", as_markdown(results, self._about))
-        with _output_errors(self._out):
+            write_text(self._out / "transcripts" / f"{name}.html", as_page(name, pair, answers))
+            write_text(self._out / "results.json", as_json(results, self._about))
+            write_text(self._out / "results.md", as_markdown(results, self._about))
+        with output_errors(self._out):
             draw_all(results, self._out)
         return results
 
@@ -129,14 +129,14 @@ class _Evaluation:
         )
 
 
-def _load_tasks(plan: Plan) -> dict[str, Any]:
+def load_tasks(plan: Plan) -> dict[str, Any]:
     """Return lm-evaluation-harness's tasks by our names, with their questions loaded."""
     manager = TaskManager(
         include_path=str(TASK_FILES),
         include_defaults=False,
         metadata={"data": str(plan.data)} if plan.data else {},
     )
-    with _quiet_harness():
+    with quiet_harness():
         loaded = manager.load([PREFIX + name for name in plan.tasks])["tasks"]
     for task in loaded.values():
         task.set_config("generation_kwargs", {"max_gen_toks": plan.max_tokens}, update=True)
@@ -149,7 +149,7 @@ def _question_count(task: Any, limit: int | None) -> int:
 
 def _samples(task: Any, model: NudgingLM, limit: int | None) -> list[Mapping[str, Any]]:
     """Return lm-evaluation-harness's record of each question: the document, the answer and its measures."""
-    with _quiet_harness():
+    with quiet_harness():
         results = harness_evaluate(
             model,
             {"tasks": {task.task_name: task}},
@@ -164,7 +164,7 @@ def _samples(task: Any, model: NudgingLM, limit: int | None) -> list[Mapping[str
 
 
 @contextmanager
-def _quiet_harness() -> Iterator[None]:
+def quiet_harness() -> Iterator[None]:
     """Hide lm-evaluation-harness's log messages below errors."""
     harness_log = logging.getLogger("lm_eval")
     level = harness_log.level
@@ -187,22 +187,3 @@ def _about(nudger: Nudger, plan: Plan, judge: Judge | None) -> dict[str, Any]:
         "max_tokens": plan.max_tokens,
         "judge": judge.name if judge else None,
     }
-
-
-def _write(path: Path, text: str) -> None:
-    with _output_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.part")
-        unfinished.write_text(text, encoding="utf-8", errors="replace")
-        unfinished.replace(path)  # after a kill, the file is either the old one or the new one
-
-
-@contextmanager
-def _output_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror or error}. Every answer is kept in answers.jsonl: free some space "
-            "and repeat the command"
-        ) from error

@@ -9,7 +9,7 @@ from nudging.models.base import Sampling, Session
 from nudging.nudger import Nudger
 from nudging.prompting.conversation import Prompt
 from nudging.request import Options, Request
-from nudging.rule import find_stop
+from nudging.rules.unfinished import find_stop
 from nudging.settings import Settings
 
 
