@@ -1,14 +1,17 @@
 """All arguments of a `Nudger` as pydantic fields. The LangChain and LlamaIndex classes inherit them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from inspect import Signature, signature
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_serializer
+from pydantic import BaseModel, ConfigDict, Field, field_serializer, model_validator
+from typing_extensions import Self
 
 from nudging.answer import Author
+from nudging.config_file import read_object, write_object
 from nudging.errors import SettingsError
+from nudging.families import family_of
 from nudging.models.base import Model
 from nudging.models.config import (
     OPTIONS,
@@ -40,6 +43,9 @@ class NudgerConfig(SettingsFields):
 
     `base_x` and `nudging_x` are the field `x` of `ModelConfig`, of either model. A field without prefix stands for
     both models, unless the one with the prefix is given.
+
+    If `threshold` is not given, it is the paper's value for the family that the base model's name names (see
+    `families.py`), or else the default of the field.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -83,6 +89,75 @@ class NudgerConfig(SettingsFields):
     hints: Annotated[
         bool, Field(description="Check several likely tokens in one forward pass; never changes an answer")
     ] = True
+
+    @classmethod
+    def from_config(cls, path: str | Path, **options: Any) -> Self:
+        """Return the configuration in a config file: a JSON object with fields of `NudgerConfig`.
+
+        Args:
+            path: The file. Paths of models in it are relative to the current directory, as everywhere else.
+            **options: Arguments of this class. They replace those of the file. None means "not given".
+
+        Raises:
+            SettingsError: The file cannot be read, a field in it is unknown or out of range, or a model is not given.
+        """
+        values = config_values(path) | {name: value for name, value in options.items() if value is not None}
+        for author in get_args(Author):
+            if f"{author}_model" not in values:
+                raise SettingsError(
+                    f"the config file {str(path)!r} has no {author}_model: add it, or give {author}_model as an option"
+                )
+        # a subclass may have more arguments, and its own way to check them
+        return checked(cls, values) if cls is NudgerConfig else cls(**values)
+
+    def write_config(self, path: str | Path) -> None:
+        """Write a config file for `from_config`: both models, and the fields that differ from their defaults.
+
+        API keys are not written. Neither are fields that only a subclass has.
+
+        Args:
+            path: The file. One that is there is replaced.
+
+        Raises:
+            SettingsError: A value is not allowed, or a model is a `Model`, which a file cannot name.
+            OutputError: The file cannot be written.
+        """
+        for author in get_args(Author):
+            model = getattr(self, f"{author}_model")
+            if isinstance(model, Model):
+                raise SettingsError(
+                    f"{author}_model is a {type(model).__name__}, and a config file has only names: give a hub id, a "
+                    "folder, a GGUF file, or a server's name"
+                )
+            self.config_of(author)
+        _ = self.settings
+        plain = NudgerConfig(base_model=self.base_model, nudging_model=self.nudging_model)
+        values = self.model_dump(include=set(NudgerConfig.model_fields))
+        written = {f"{author}_model": values.pop(f"{author}_model") for author in get_args(Author)}  # the first lines
+        for name, value in values.items():
+            # a subclass may have another default: the file then has the value, for both
+            field = type(self).model_fields.get(name)
+            if field and not getattr(self, name) == getattr(plain, name) == field.default:
+                written[name] = value
+        write_object(path, written)
+
+    @model_validator(mode="after")
+    def _choose_threshold(self) -> Self:
+        return self._with_threshold_of_family()
+
+    def _with_threshold_of_family(self) -> Self:
+        """Set the threshold to the one of the base model's family, if none was given. Return this configuration."""
+        if "threshold" not in self.model_fields_set:
+            name = self.base_model.name if isinstance(self.base_model, Model) else str(self.base_model)
+            family = family_of(name)
+            default = type(self).model_fields["threshold"].default
+            # not an assignment, after which pydantic would take the threshold as given
+            self.__dict__["threshold"] = family.threshold if family else default
+        return self
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy. A threshold that was not given follows the copy's base model."""
+        return super().model_copy(update=update, deep=deep)._with_threshold_of_family()
 
     @field_serializer("base_model", "nudging_model")
     def _model_name(self, model: str | Path | Model) -> str:
@@ -155,6 +230,25 @@ class NudgerConfig(SettingsFields):
                 f"or leave {author}_tokenizer out"
             )
         return options
+
+
+def config_values(path: str | Path) -> dict[str, Any]:
+    """Return the fields in a config file, checked. Both models may be missing.
+
+    Raises:
+        SettingsError: The file cannot be read, or a field in it is unknown or out of range. The message names both.
+    """
+    values = read_object(path)
+    stand_ins = {f"{author}_model": author for author in get_args(Author)}  # for those that are not in the file
+    try:
+        config = checked(NudgerConfig, stand_ins | values)
+        for author in get_args(Author):
+            names = (name for name in ModelConfig.model_fields if f"{author}_{name}" in values)
+            own = {name: getattr(config, f"{author}_{name}") for name in names}
+            checked(ModelConfig, {"model": author} | own, prefix=f"{author}_")
+    except SettingsError as error:
+        raise SettingsError(f"the config file {str(path)!r}: {error}") from None
+    return {name: getattr(config, name) for name in values}
 
 
 F = TypeVar("F", bound=Callable[..., None])
