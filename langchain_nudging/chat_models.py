@@ -48,13 +48,13 @@ class ChatNudging(NudgerFields, BaseChatModel):
         >>> chat = ChatNudging(base_model="google/gemma-3-270m", nudging_model="HuggingFaceTB/SmolLM2-135M-Instruct")
         >>> chat.invoke("Why is the sky blue?").content  # doctest: +SKIP
 
-    The fields are the arguments of `nudging.Nudger`. The settings (threshold, lookahead, max_tokens, temperature,
-    top_p, seed, stop, logprobs) can also be given per call: `chat.invoke(question, threshold=0.3)`. A call also takes
-    `schema` or `regex`, which constrain the answer, and `model`, which replaces the base model.
+    The fields are the arguments of `nudging.Nudger`. The settings (rule, threshold, bet, end, lookahead, max_tokens,
+    temperature, top_p, seed, stop, logprobs) can also be given per call: `chat.invoke(question, threshold=0.3)`. A
+    call also takes `schema` or `regex`, which constrain the answer, and `model`, which replaces the base model.
 
     The author of each chunk ("base" or "nudging") is in `response_metadata["author"]`. A message has all pieces with
-    their authors in `response_metadata["pieces"]`, and also `finish_reason`, `nudge_ratio`, `nudging_words`, the work
-    of each model (`base`, `nudging`) and, if they were requested, the base model's `logprobs`.
+    their authors in `response_metadata["pieces"]`, and also `finish_reason`, `nudge_ratio`, `rule`, `nudging_words`,
+    the work of each model (`base`, `nudging`) and, if they were requested, the base model's `logprobs`.
     """
 
     @property

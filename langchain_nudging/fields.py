@@ -9,6 +9,7 @@ from langchain_core.language_models import LangSmithParams
 from nudging import Model, Nudger, SettingsError
 from nudging._logging import log_once
 from nudging.config import NudgerConfig
+from nudging.settings import SURE_END, End
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
@@ -27,6 +28,7 @@ NEUTRAL_IF_EMPTY = "frequency_penalty", "presence_penalty", "logit_bias"
 class NudgerFields(NudgerConfig):
     """The fields, cache key and trace parameters of a nudged model. Inherit it before one of LangChain's classes."""
 
+    end: End = SURE_END
     streaming: Annotated[bool, Field(description="Report each token to callbacks in `invoke` too")] = False
 
     @model_validator(mode="before")

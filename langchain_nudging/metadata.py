@@ -49,6 +49,7 @@ def final_metadata(answer: Answer, model_names: tuple[str, str]) -> dict[str, An
         "token_usage": _token_usage([answer]),
         "finish_reason": answer.finish_reason,
         "nudge_ratio": answer.nudge_ratio,
+        "rule": dict(answer.rule),
         "nudging_words": list(answer.nudging_words),
     }
     if answer.logprobs is not None:  # in OpenAI's shape

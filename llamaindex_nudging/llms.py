@@ -35,7 +35,7 @@ from nudging import Nudger
 from nudging._logging import log_once
 from nudging.config import NudgerConfig
 from nudging.prompting.conversation import Prompt
-from nudging.settings import Stop
+from nudging.settings import SURE_END, End, Stop
 from nudging.tools.definitions import ToolChoice
 from pydantic import Field, model_validator
 
@@ -54,8 +54,8 @@ from llamaindex_nudging.tokens import context_window, longest_encoding
 
 Output = TypeVar("Output", bound=BaseModel)
 
-DELIMITER = "\n---------------------"
-"""The line that LlamaIndex's prompts put around a context. Base models tend to repeat it after their answer."""
+DELIMITERS = ("\n---------------------", " ---------------------\n")
+"""The line that LlamaIndex's prompts put around a context, as base models tend to repeat it after their answer."""
 
 
 class NudgingLLM(NudgerConfig, FunctionCallingLLM):
@@ -65,20 +65,21 @@ class NudgingLLM(NudgerConfig, FunctionCallingLLM):
         >>> llm = NudgingLLM(base_model="google/gemma-3-270m", nudging_model="HuggingFaceTB/SmolLM2-135M-Instruct")
         >>> llm.complete("Why is the sky blue?").text  # doctest: +SKIP
 
-    The fields are the arguments of `nudging.Nudger`. The settings (threshold, lookahead, max_tokens, temperature,
-    top_p, seed, stop, logprobs) can also be given per call: `llm.complete(question, threshold=0.3)`. A call also takes
-    `schema` or `regex`, which constrain the answer, and `tools` with `tool_choice`.
+    The fields are the arguments of `nudging.Nudger`. The settings (rule, threshold, bet, end, lookahead, max_tokens,
+    temperature, top_p, seed, stop, logprobs) can also be given per call: `llm.complete(question, threshold=0.3)`. A
+    call also takes `schema` or `regex`, which constrain the answer, and `tools` with `tool_choice`.
 
     In a stream, the author of each delta ("base" or "nudging") is in `additional_kwargs["author"]`. The last response
-    of a stream, and a response that was not streamed, have `finish_reason`, `nudge_ratio`, `nudging_words` and `pieces`
-    there. Their `raw` is the whole answer as plain data, with the token counts in `raw["usage"]`.
+    of a stream, and a response that was not streamed, have `finish_reason`, `nudge_ratio`, `rule`, `nudging_words` and
+    `pieces` there. Their `raw` is the whole answer as plain data, with the token counts in `raw["usage"]`.
 
     By default an answer ends at the delimiter of LlamaIndex's own prompts. Your own `stop` replaces this default.
 
     No call raises a ValueError, because LlamaIndex takes one for a malformed answer: it is a `NudgingLLMError`.
     """
 
-    stop: Stop = (DELIMITER,)
+    end: End = SURE_END
+    stop: Stop = DELIMITERS
     context_window: int | None = Field(
         default=None, gt=0, description="Maximum number of tokens of prompt and answer; default as the models say"
     )

@@ -123,6 +123,7 @@ def _metadata(answer: Answer) -> dict[str, Any]:
     return {
         "finish_reason": answer.finish_reason,
         "nudge_ratio": answer.nudge_ratio,
+        "rule": dict(answer.rule),
         "nudging_words": answer.nudging_words,
         "pieces": [{"text": piece.text, "author": piece.author} for piece in answer.pieces],
         **({"invalid_tool_calls": invalid} if invalid else {}),

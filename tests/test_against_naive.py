@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from naive import NaiveModel, naive_answer
+from naive import NaiveModel, NaivePair, NaiveRun, naive_answer, naive_bet, naive_blend, naive_tokens
 from nudging import Nudger
 from nudging.models.local.model import LocalModel
 from tiny import tiny_gemma, tiny_llama
@@ -17,14 +17,17 @@ def tiny_pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     return tiny_gemma(folder / "base", request.param), tiny_llama(folder / "nudging", request.param)
 
 
+@pytest.mark.parametrize("end", [0.0, 0.002, 0.02])
 @pytest.mark.parametrize("threshold", [0.05, 0.2, 0.4])
-def test_the_engine_gives_the_answers_of_the_naive_decoder(tiny_pair: tuple[Path, Path], threshold: float) -> None:
+def test_the_engine_gives_the_answers_of_the_naive_decoder(
+    tiny_pair: tuple[Path, Path], threshold: float, end: float
+) -> None:
     base, nudging = NaiveModel(str(tiny_pair[0]), bos=True), NaiveModel(str(tiny_pair[1]), bos=False)
-    nudger = Nudger(*tiny_pair, threshold=threshold, max_tokens=32)
+    nudger = Nudger(*tiny_pair, threshold=threshold, max_tokens=32, end=end)
     for question in QUESTIONS:
         answer, prompts = nudger.generate(question), nudger.prompts(question)
         expected = naive_answer(
-            base, nudging, prompts.base, prompts.nudging, threshold=threshold, until=len(answer.text)
+            base, nudging, prompts.base, prompts.nudging, threshold=threshold, until=len(answer.text), end=end
         )
         words = [words for words in expected.nudging_words if words]
         if answer.finish_reason == "length":
@@ -33,6 +36,34 @@ def test_the_engine_gives_the_answers_of_the_naive_decoder(tiny_pair: tuple[Path
         else:
             assert (answer.text, answer.finish_reason) == (expected.text, expected.finish_reason)
             assert answer.nudging_words == words
+
+
+def naive(pair: NaivePair, rule: str, number: float, end: float, until: int) -> NaiveRun:
+    """Return the naive answer of a rule. `number` is its threshold or bet."""
+    if rule == "bet":
+        return naive_bet(pair, bet=number, end=end, until=until)
+    return (naive_tokens if rule == "tokens" else naive_blend)(pair, threshold=number, end=end, until=until)
+
+
+@pytest.mark.parametrize("end", [0.0, 0.02])
+@pytest.mark.parametrize(
+    ("rule", "number"),
+    [("tokens", 0.05), ("tokens", 0.2), ("bet", 0.0), ("bet", 0.1), ("bet", 0.9), ("blend", 0.05), ("blend", 0.3)],
+)
+def test_every_rule_gives_the_answers_of_its_naive_form(
+    tiny_pair: tuple[Path, Path], rule: str, number: float, end: float
+) -> None:
+    base, nudging = NaiveModel(str(tiny_pair[0]), bos=True), NaiveModel(str(tiny_pair[1]), bos=False)
+    option = {"bet": number} if rule == "bet" else {"threshold": number}
+    nudger = Nudger(*tiny_pair, rule=rule, end=end, max_tokens=24, **option)
+    for question in QUESTIONS:
+        answer, prompts = nudger.generate(question), nudger.prompts(question)
+        pair = NaivePair(base, nudging, prompts.base, prompts.nudging)
+        expected = naive(pair, rule, number, end, until=len(answer.text))
+        if answer.finish_reason == "length":
+            assert expected.text.startswith(answer.text)
+        else:
+            assert (answer.text, answer.finish_reason) == (expected.text, expected.finish_reason)
 
 
 @pytest.mark.parametrize("threshold", [0.05, 0.2, 0.4])

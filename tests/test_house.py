@@ -37,7 +37,7 @@ def imported_with(statement: str) -> set[str]:
             {"torch", "transformers", "matplotlib", "rich"},
         ),
         ("import nudging.evaluation.scoring", {"torch", "transformers", "lm_eval", "datasets"}),
-        ("import nudging.rule", {"torch", "transformers"}),
+        ("import nudging.rules", {"torch", "transformers"}),
     ],
 )
 def test_an_import_loads_no_package_that_it_does_not_need(statement: str, absent: set[str]) -> None:

@@ -243,7 +243,7 @@ def test_a_setting_out_of_range_is_named(setting: str, value: Any, message: str)
 
 def test_the_error_for_an_unknown_setting_lists_the_known_ones() -> None:
     model = ScriptedModel("Hello")
-    with pytest.raises(SettingsError, match="no setting 'gamma': choose from threshold, lookahead"):
+    with pytest.raises(SettingsError, match="no setting 'gamma': choose from rule, threshold"):
         Nudger(model, model).generate("Hi", gamma=0.4)
 
 

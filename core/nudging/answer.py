@@ -1,6 +1,7 @@
 """An answer: its pieces and their authors, the reason why it ended, and its usage."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -97,6 +98,7 @@ class Answer:
         usage: The token counts so far.
         parsed: The answer split into content and tool calls, if there were tools.
         logprobs: The log-probabilities of its base-model tokens, if they were requested and it is complete.
+        rule: The rule that decided who writes, and its numbers, by name. Empty if one model answered alone.
     """
 
     pieces: tuple[Piece, ...]
@@ -104,6 +106,7 @@ class Answer:
     usage: Usage
     parsed: ParsedAnswer | None = None
     logprobs: tuple[TokenLogprob, ...] | None = None
+    rule: Mapping[str, str | float] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -148,6 +151,7 @@ class Answer:
             "text": self.text,
             "finish_reason": self.finish_reason,
             "nudge_ratio": self.nudge_ratio,
+            "rule": dict(self.rule),
             "nudging_words": self.nudging_words,
             **({"tool_calls": [asdict(call) for call in self.tool_calls]} if self.parsed else {}),
             **({"logprobs": [asdict(token) for token in self.logprobs]} if self.logprobs is not None else {}),

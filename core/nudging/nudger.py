@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property, partial
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -21,7 +22,9 @@ from nudging.models.config import ModelName
 from nudging.prompting.conversation import Prompt, Prompts, without_empty_end
 from nudging.prompting.templates import render_base, render_prompts
 from nudging.request import Options, Request
-from nudging.rule import Rule, nudge
+from nudging.rules import nudge
+from nudging.rules.actions import Rule
+from nudging.rules.blend import ALTERNATIVES
 from nudging.settings import Settings, checked
 from nudging.stream import AnswerStream, AsyncAnswerStream, DecodingOptions, Sessions
 from nudging.tools.calls import ParsedAnswer
@@ -54,12 +57,22 @@ class Nudger:
         self._configure(checked(NudgerConfig, {"base_model": base_model, "nudging_model": nudging_model, **options}))
 
     @classmethod
-    def from_config(cls, config: NudgerConfig) -> "Nudger":
-        """Return the `Nudger` of this configuration.
+    def from_config(cls, config: NudgerConfig | str | Path, **options: Any) -> "Nudger":
+        """Return the `Nudger` of a configuration or of a config file.
+
+        Args:
+            config: A configuration, or the path of a JSON file with arguments of `Nudger`.
+            **options: For a file: arguments that replace those of the file. None means "not given".
 
         Raises:
-            SettingsError: An option is out of range.
+            SettingsError: The file cannot be read, or an option is unknown or out of range.
         """
+        if not isinstance(config, NudgerConfig):
+            config = NudgerConfig.from_config(config, **options)
+        elif options:
+            raise SettingsError(
+                f"from_config takes {', '.join(options)} only with the path of a file: set them in the NudgerConfig"
+            )
         nudger = cls.__new__(cls)
         nudger._configure(config)
         return nudger
@@ -268,11 +281,12 @@ class Nudger:
 
     def _sessions(self, request: Request, options: DecodingOptions) -> Sessions:
         prompts, settings, grammar = self._prompts(request), request.settings, request.grammar
+        needs: dict[str, Any] = {"alternatives": ALTERNATIVES} if settings.rule == "blend" else {}
         base = self.base_model.session(
-            prompts.base, author="base", sampling=_sampling(settings, "base"), grammar=grammar
+            prompts.base, author="base", sampling=_sampling(settings, "base"), grammar=grammar, **needs
         )
         nudging = self.nudging_model.session(
-            prompts.nudging, author="nudging", sampling=_sampling(settings, "nudging"), grammar=grammar
+            prompts.nudging, author="nudging", sampling=_sampling(settings, "nudging"), grammar=grammar, **needs
         )
         if grammar is not None and options.complete is not None:
             _check_budget(options.complete(""), base, grammar, settings.max_tokens)
@@ -285,7 +299,14 @@ class Nudger:
 
             complete = Completer(request.grammar).complete
         parse = partial(self._parse, request) if request.tools else None
-        return DecodingOptions(self.hints, complete, parse, request.partial_answer, request.settings.logprobs)
+        return DecodingOptions(
+            hints=self.hints,
+            complete=complete,
+            parse=parse,
+            parse_partial=request.partial_answer,
+            logprobs=request.settings.logprobs,
+            rule=request.settings.rule_used,
+        )
 
     def _parse(self, request: Request, text: str) -> ParsedAnswer:
         """Split an answer into content and tool calls, with the nudging model's own parser if it finds a call."""
@@ -298,14 +319,7 @@ class Nudger:
 
 
 def _rule(request: Request) -> Rule:
-    settings = request.settings
-    return nudge(
-        threshold=settings.threshold,
-        lookahead=settings.lookahead,
-        max_tokens=settings.max_tokens,
-        stop=settings.stop,
-        constrained=request.is_constrained,
-    )
+    return nudge(request.settings, constrained=request.is_constrained)
 
 
 def _check_budget(shortest: str | None, base: Session, grammar: Grammar, max_tokens: int) -> None:

@@ -5,7 +5,7 @@
 
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from annotated_types import Len
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -19,6 +19,20 @@ SEEDS = 2**63
 SECRET = "secret"  # noqa: S105
 """Type of a pydantic error whose input must not be shown."""
 
+RuleName: TypeAlias = Literal["words", "tokens", "bet", "blend"]
+"""The rules that decide who writes: see `rules/`."""
+
+SURE_END = 0.5
+"""The sure end of assistants: the default of `end` in LangChain, LlamaIndex, `nudging ask`, `chat` and `serve`."""
+
+NUMBERS: Mapping[RuleName, tuple[str, ...]] = {
+    "words": ("threshold", "lookahead"),
+    "tokens": ("threshold",),
+    "bet": ("bet",),
+    "blend": ("threshold",),
+}
+"""The settings that each rule reads. All rules read `end`."""
+
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -28,12 +42,35 @@ def _as_tuple(stop: object) -> object:
     return (stop,) if isinstance(stop, str) else tuple(stop) if isinstance(stop, list) else stop
 
 
+Rule = Annotated[
+    RuleName,
+    Field(description="Who writes each part: words (the paper's program), tokens, bet or blend; see docs/rule.md"),
+]
 Threshold = Annotated[
     float,
     Field(
         ge=0,
         le=1,
-        description="The base model writes while its top-1 probability is at least this, in [0, 1] (the paper's γ)",
+        description="The base model writes while its top-1 probability is at least this, in [0, 1] (the paper's γ); "
+        "default: the paper's value for the base model's family, else 0.4",
+    ),
+]
+Bet = Annotated[
+    float,
+    Field(
+        ge=0,
+        le=1,
+        description="Rule bet: the base model writes a token unless the nudging model's top token is more probable by "
+        "more than this, in [0, 1] (the source's λ)",
+    ),
+]
+End = Annotated[
+    float,
+    Field(
+        ge=0,
+        le=1,
+        description="The answer ends where the nudging model ends its turn with at least this probability, in [0, 1], "
+        "however sure the base model is; 0 leaves this out",
     ),
 ]
 Lookahead = Annotated[int, Field(ge=1, description="Length of the nudging model's proposals, in its tokens")]
@@ -60,7 +97,10 @@ Stop = Annotated[
 class SettingsFields(BaseModel):
     """The settings as pydantic fields. `Settings` and `NudgerConfig` inherit them."""
 
+    rule: Rule = "words"
     threshold: Threshold = 0.4
+    bet: Bet = 0.2
+    end: End = 0.0
     lookahead: Lookahead = 16
     max_tokens: MaxTokens = 256
     temperature: Temperature = 0.0
@@ -73,7 +113,10 @@ class SettingsFields(BaseModel):
 class SettingsOptions(TypedDict, total=False):
     """The names and types of `SettingsFields` for type checkers, as options of one call. None means "not given"."""
 
+    rule: RuleName | None
     threshold: float | None
+    bet: float | None
+    end: float | None
     lookahead: int | None
     max_tokens: int | None
     temperature: float | None
@@ -87,6 +130,11 @@ class Settings(SettingsFields):
     """The settings of one answer, checked and immutable."""
 
     model_config = ConfigDict(frozen=True)
+
+    @property
+    def rule_used(self) -> dict[str, str | float]:
+        """The rule and the numbers that it reads, by name."""
+        return {name: getattr(self, name) for name in ("rule", *NUMBERS[self.rule], "end")}
 
     @classmethod
     def checked(cls, values: Mapping[str, Any]) -> "Settings":
@@ -140,6 +188,7 @@ def _sentences(model: type[BaseModel], problems: Iterable[Mapping[str, Any]], pr
     for name, problem in {str(problem["loc"][0]): problem for problem in problems}.items():
         field = model.model_fields[name]
         is_secret = field.exclude or problem["type"] == SECRET
+        is_secret = is_secret or problem["type"] == "missing"  # whose input is all values
         value = "" if is_secret else f"={problem['input']!r}"
         meaning = f" ({field.description})" if field.description else ""
         yield f"{prefix}{name}{value}: {problem['msg'].removeprefix('Value error, ')}{meaning}"

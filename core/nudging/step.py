@@ -12,7 +12,25 @@ class Step:
             a character unfinished; the token that finishes the character brings all of it.
         probability: The probability of the model's top token at this position, in [0, 1], before temperature.
         end: True if this token ends the model's turn.
+        sampled: The probability of this token, if it was sampled and need not be the top one.
+        alternatives: The most probable tokens at this position, if they were asked for.
     """
+
+    text: str
+    probability: float
+    end: bool = False
+    sampled: float | None = None
+    alternatives: tuple["Alternative", ...] = ()
+
+    @property
+    def own_probability(self) -> float:
+        """The probability of this token, in [0, 1], before temperature."""
+        return self.probability if self.sampled is None else self.sampled
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """A token that a model might have written: its text, its probability, and True for the end of the turn."""
 
     text: str
     probability: float

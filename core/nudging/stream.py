@@ -1,7 +1,7 @@
 """The two drivers that run the rule against two models: one for threads, one for event loops."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from typing_extensions import Self
@@ -10,7 +10,7 @@ from nudging._threads import in_thread
 from nudging.answer import Answer, Author, FinishReason, ModelUsage, Piece, TokenLogprob, Usage
 from nudging.errors import ServerError
 from nudging.models.base import Hint, Session
-from nudging.rule import Ask, Complete, Fit, More, Prefetch, Rule
+from nudging.rules.actions import Action, Ask, Check, Complete, Fit, More, Prefetch, Rule
 from nudging.step import FittedText, Step
 from nudging.tools.calls import ParsedAnswer
 from nudging.tools.streaming import PartialAnswer
@@ -28,6 +28,7 @@ class DecodingOptions:
         parse: Splits the answer into content and tool calls; None without tools.
         parse_partial: Returns what a client may see of the unfinished answer.
         logprobs: Let the base model score the answer.
+        rule: The rule and its numbers, for the answer's `rule`.
     """
 
     hints: bool = True
@@ -35,6 +36,7 @@ class DecodingOptions:
     parse: Callable[[str], ParsedAnswer] | None = None
     parse_partial: Callable[[str], PartialAnswer] = PartialAnswer
     logprobs: bool = False
+    rule: Mapping[str, str | float] = field(default_factory=dict)
 
 
 class _Stream:
@@ -60,6 +62,7 @@ class _Stream:
             usage=Usage(base.prompt_tokens, tokens, base, nudging),
             parsed=self._options.parse(self._text) if self._options.parse else None,
             logprobs=self._logprobs,
+            rule=self._options.rule,
         )
 
     @property
@@ -140,18 +143,26 @@ class AnswerStream(_Stream):
                         reply = next(steps, None)
                     case More():
                         reply = next(steps, None)
-                    case Prefetch(text, limit):
-                        self._sessions["base"].prefetch(text, limit)
-                    case Fit(text, limit):
-                        reply = self._sessions["base"].fit(text, limit)
-                    case Complete(text, limit):
-                        reply = self._complete(text, limit)
+                    case other:
+                        reply = self._reply(other)
         except StopIteration as finished:
             self._finish(finished.value)
         finally:
             steps.close()
             for session in self._sessions.values():
                 session.close()
+
+    def _reply(self, action: Action) -> list[Step] | FittedText | None:
+        match action:
+            case Check(text, run):
+                return self._sessions["nudging"].checks(text, run)
+            case Prefetch(text, limit):
+                self._sessions["base"].prefetch(text, limit)
+            case Fit(text, limit):
+                return self._sessions["base"].fit(text, limit)
+            case Complete(text, limit):
+                return self._complete(text, limit)
+        return None
 
 
 class AsyncAnswerStream(_Stream):
@@ -199,18 +210,26 @@ class AsyncAnswerStream(_Stream):
                         reply = await anext(steps, None)
                     case More():
                         reply = await anext(steps, None)
-                    case Prefetch(text, limit):
-                        await self._sessions["base"].aprefetch(text, limit)
-                    case Fit(text, limit):
-                        reply = await self._sessions["base"].afit(text, limit)
-                    case Complete(text, limit):
-                        reply = await in_thread(self._complete, text, limit)
+                    case other:
+                        reply = await self._reply(other)
         except StopIteration as finished:
             await in_thread(self._finish, finished.value)
         finally:
             await steps.aclose()
             for session in self._sessions.values():
                 await session.aclose()
+
+    async def _reply(self, action: Action) -> list[Step] | FittedText | None:
+        match action:
+            case Check(text, run):
+                return await self._sessions["nudging"].achecks(text, run)
+            case Prefetch(text, limit):
+                await self._sessions["base"].aprefetch(text, limit)
+            case Fit(text, limit):
+                return await self._sessions["base"].afit(text, limit)
+            case Complete(text, limit):
+                return await in_thread(self._complete, text, limit)
+        return None
 
 
 async def _no_steps() -> AsyncGenerator[Step, None]:

@@ -7,7 +7,9 @@ else of it. `scripted.py` is the shortest example.
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import accumulate, islice
 from typing import Any
 
 from nudging._threads import in_thread
@@ -104,6 +106,18 @@ class Session(ABC):
             hint: What the caller believes comes next. Without a hint, every step is computed by itself.
         """
 
+    def checks(self, text: str, run: Sequence[str]) -> list[Step]:
+        """Return the model's own first step after `text`, after `text` and `run[0]`, and so on to the end of the run.
+
+        The steps are those that `steps` gives after these texts. If the context is full, the list is shorter.
+        """
+        return [step for so_far in accumulate((text, *run)) for step in self._first(so_far)]
+
+    def _first(self, text: str) -> list[Step]:
+        steps = self.steps(text, 1)
+        with closing(steps):
+            return list(islice(steps, 1))
+
     @abstractmethod
     def fit(self, text: str, limit: int) -> FittedText:
         """Return the longest start of `text` that is at most `limit` of this model's tokens."""
@@ -130,6 +144,10 @@ class Session(ABC):
                 yield step
         finally:
             steps.close()
+
+    async def achecks(self, text: str, run: Sequence[str]) -> list[Step]:
+        """Run `checks` without blocking the event loop."""
+        return await in_thread(self.checks, text, run)
 
     async def aprefetch(self, text: str, limit: int) -> None:
         """Run `prefetch` without blocking the event loop."""
@@ -160,7 +178,13 @@ class Model(ABC):
 
     @abstractmethod
     def session(
-        self, prompt: str, *, author: Author, sampling: Sampling | None = None, grammar: Grammar | None = None
+        self,
+        prompt: str,
+        *,
+        author: Author,
+        sampling: Sampling | None = None,
+        grammar: Grammar | None = None,
+        alternatives: int = 0,
     ) -> Session:
         """Open a session on this prompt. Nothing is computed until steps are asked for.
 
@@ -170,6 +194,7 @@ class Model(ABC):
                 (BOS). A nudging prompt is already rendered and gets none.
             sampling: How tokens are sampled. None decodes greedily.
             grammar: The grammar of the answer. No step leaves it, and a step that it forces costs no forward pass.
+            alternatives: The number of most probable tokens that each step lists.
 
         Raises:
             GrammarError: This kind of model cannot follow a grammar.

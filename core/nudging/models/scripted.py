@@ -15,7 +15,7 @@ from nudging.models.base import Hint, Model, Sampling, Session, Tokenizer
 from nudging.prompting.conversation import Message
 from nudging.prompting.instructions import with_tools
 from nudging.prompting.templates import render_template
-from nudging.step import FittedText, Step
+from nudging.step import Alternative, FittedText, Step
 
 Script: TypeAlias = str | Callable[[str, str], Sequence[Step]]
 
@@ -63,10 +63,16 @@ class ScriptedModel(Model):
         return self._context_length
 
     def session(
-        self, prompt: str, *, author: Author, sampling: Sampling | None = None, grammar: Grammar | None = None
+        self,
+        prompt: str,
+        *,
+        author: Author,
+        sampling: Sampling | None = None,
+        grammar: Grammar | None = None,
+        alternatives: int = 0,
     ) -> "ScriptedSession":
         self.check_prompt_length(len(_words(prompt)), author)
-        return ScriptedSession(self, prompt, grammar if grammar and not grammar.lazy else None)
+        return ScriptedSession(self, prompt, grammar if grammar and not grammar.lazy else None, alternatives)
 
     def steps(self, prompt: str, text: str, grammar: Grammar | None = None) -> Iterable[Step]:
         """Return the next steps of the script after this prompt and this answer so far."""
@@ -100,14 +106,16 @@ class ScriptedTokenizer(Tokenizer):
 class ScriptedSession(Session):
     """A scripted model, decoding one answer. Its tokens are words, each with the space before it."""
 
-    def __init__(self, model: ScriptedModel, prompt: str, grammar: Grammar | None) -> None:
-        self._model, self._prompt, self._grammar = model, prompt, grammar
+    def __init__(self, model: ScriptedModel, prompt: str, grammar: Grammar | None, alternatives: int) -> None:
+        self._model, self._prompt, self._grammar, self._alternatives = model, prompt, grammar, alternatives
         self._steps = 0
 
     def steps(self, text: str, limit: int, hint: Hint | None = None) -> Generator[Step, None, None]:
         limit = min(limit, self._model.context_length - len(_words(self._prompt + text)))
         for _, step in zip(range(limit), self._model.steps(self._prompt, text, self._grammar), strict=False):
             self._steps += 1
+            if self._alternatives and not step.alternatives:
+                step = replace(step, alternatives=(Alternative(step.text, step.own_probability, step.end),))
             yield step
             if step.end:
                 return

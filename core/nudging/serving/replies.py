@@ -169,7 +169,7 @@ def _usage(*answers: Answer) -> CompletionUsage:
 
 def _authorship(answer: Answer) -> Authorship:
     pieces = [AuthoredText(text=piece.text, author=piece.author) for piece in answer.pieces]
-    return Authorship(nudge_ratio=answer.nudge_ratio, pieces=pieces)
+    return Authorship(nudge_ratio=answer.nudge_ratio, rule=dict(answer.rule), pieces=pieces)
 
 
 def _arguments(call: ToolCall) -> str:

@@ -20,6 +20,7 @@ class Authorship(BaseModel):
     """The authors of a whole answer."""
 
     nudge_ratio: float = Field(description="Share of the answer's tokens that the nudging model wrote, in [0, 1]")
+    rule: dict[str, str | float] = Field(description="The rule that decided who writes, and its numbers")
     pieces: list[AuthoredText]
 
 

@@ -64,7 +64,12 @@ class Engine(ABC):
 
     @abstractmethod
     def choose(
-        self, logits: Any, positions: Sequence[int], sampling: Sampling | None, masks: NDArray[np.bool_] | None = None
+        self,
+        logits: Any,
+        positions: Sequence[int],
+        sampling: Sampling | None,
+        masks: NDArray[np.bool_] | None = None,
+        alternatives: int = 0,
     ) -> list[Choice]:
         """Return one choice per row. Arguments are those of `sampling.choose`."""
 

@@ -40,10 +40,18 @@ class InProcessModel(Model):
         """The id of every token by its text, added tokens included."""
 
     def session(
-        self, prompt: str, *, author: Author, sampling: Sampling | None = None, grammar: Grammar | None = None
+        self,
+        prompt: str,
+        *,
+        author: Author,
+        sampling: Sampling | None = None,
+        grammar: Grammar | None = None,
+        alternatives: int = 0,
     ) -> DecodingSession:
         special_tokens = author == "base"
         tokenizer: Tokenizer = self.tokenizer
         tokens = len(tokenizer.encode(prompt, special_tokens=special_tokens))
         self.check_prompt_length(tokens, author)
-        return DecodingSession(self.engine, tokenizer, self.caches, prompt, tokens, special_tokens, sampling, grammar)
+        return DecodingSession(
+            self.engine, tokenizer, self.caches, prompt, tokens, special_tokens, sampling, grammar, alternatives
+        )

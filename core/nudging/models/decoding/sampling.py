@@ -15,10 +15,19 @@ NUCLEUS = 512
 
 
 class Choice(NamedTuple):
-    """The token that a model chooses after a prefix, and the probability of its top token there."""
+    """The token that a model chooses after a prefix.
+
+    Args:
+        token: The token.
+        probability: The probability of the top token, in [0, 1].
+        sampled: The probability of the token itself if it was sampled, else None.
+        alternatives: The most probable tokens and their probabilities, if they were asked for.
+    """
 
     token: int
     probability: float
+    sampled: float | None = None
+    alternatives: tuple[tuple[int, float], ...] = ()
 
 
 def choose(
@@ -26,6 +35,7 @@ def choose(
     positions: Sequence[int],
     sampling: Sampling | None,
     masks: NDArray[np.bool_] | None = None,
+    alternatives: int = 0,
 ) -> list[Choice]:
     """Return one choice per row. The logits are read and not copied.
 
@@ -35,9 +45,13 @@ def choose(
         sampling: How tokens are sampled. None decodes greedily.
         masks: True for each token that may be chosen, shape [rows, up to vocab]. Without a grammar None. The
             probability stays that of the model itself: a model without alternatives is not a model that is sure.
+        alternatives: The number of most probable tokens that each choice lists.
     """
     rows = [None] * len(logits) if masks is None else masks
-    return [_choose(row, position, sampling, mask) for row, position, mask in zip(logits, positions, rows, strict=True)]
+    return [
+        _choose(row, position, sampling, mask, alternatives)
+        for row, position, mask in zip(logits, positions, rows, strict=True)
+    ]
 
 
 def logprobs(logits: NDArray[np.float32], tokens: Sequence[int]) -> list[float]:
@@ -49,20 +63,38 @@ def logprobs(logits: NDArray[np.float32], tokens: Sequence[int]) -> list[float]:
 
 
 def _choose(
-    logits: NDArray[np.float32], position: int, sampling: Sampling | None, mask: NDArray[np.bool_] | None
+    logits: NDArray[np.float32],
+    position: int,
+    sampling: Sampling | None,
+    mask: NDArray[np.bool_] | None,
+    alternatives: int,
 ) -> Choice:
     token = int(logits.argmax())
     top = logits[token]
-    probability = 1 / _total(logits, top)
+    total = _total(logits, top)
     vocabulary = len(logits)
     if mask is not None:
         logits = np.where(mask, logits[: len(mask)], np.float32("-inf"))
         token = int(logits.argmax())
-        probability *= float(np.exp(logits[token] - top))
-    if sampling is not None:
-        noise = gumbel_noise(sampling.seed, position, vocabulary)[: len(logits)]
-        token = _sampled(logits, noise, sampling)
-    return Choice(token, probability)
+
+    def probability(token: int) -> float:
+        return float(np.exp(logits[token] - top)) / total
+
+    listed = tuple((int(one), probability(one)) for one in _top(logits, alternatives))
+    if sampling is None:
+        return Choice(token, probability(token), None, listed)
+    noise = gumbel_noise(sampling.seed, position, vocabulary)[: len(logits)]
+    sampled = _sampled(logits, noise, sampling)
+    return Choice(sampled, probability(token), probability(sampled), listed)
+
+
+def _top(logits: NDArray[np.float32], count: int) -> list[int]:
+    """Return the most probable tokens that are not masked, the first one first."""
+    if not count:
+        return []
+    largest = np.argpartition(logits, -count)[-count:] if count < len(logits) else np.arange(len(logits))
+    order = largest[np.argsort(-logits[largest], kind="stable")]
+    return [int(token) for token in order if logits[token] > -np.inf]
 
 
 def _total(logits: NDArray[np.float32], top: np.float32) -> float:

@@ -1,6 +1,7 @@
 """A model in this process decoding one answer."""
 
 from collections.abc import Callable, Generator, Sequence
+from itertools import accumulate
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,7 +15,7 @@ from nudging.models.decoding.engine import Engine
 from nudging.models.decoding.kv_cache import CachePool, KVCache, common_prefix_length
 from nudging.models.decoding.sampling import Choice
 from nudging.models.decoding.speculative import SpeculativeDecoder
-from nudging.step import FittedText, Step
+from nudging.step import Alternative, FittedText, Step
 
 T = TypeVar("T")
 
@@ -35,10 +36,12 @@ class DecodingSession(Session):
         special_tokens: bool,
         sampling: Sampling | None,
         grammar: Grammar | None,
+        alternatives: int = 0,
     ) -> None:
         self._engine, self._tokenizer, self._caches = engine, tokenizer, caches
         self._prompt, self._prompt_tokens = prompt, prompt_tokens
         self._special_tokens, self._sampling, self._grammar = special_tokens, sampling, grammar
+        self._alternatives = alternatives
         self._decoder: SpeculativeDecoder | None = None
         self._drafts = Drafts(engine.timer, engine.context_length)
         self._forward_passes = self._tokens_fed = 0
@@ -62,11 +65,27 @@ class DecodingSession(Session):
             )
         for choice in decoder.choices(tokens, limit, self._drafts if hint else None):
             if choice.token in end_tokens:
-                yield Step("", choice.probability, end=True)
+                yield self._step(tokens, choice)
                 return
-            step = Step(detokenizer.push(choice.token), choice.probability)
+            step = self._step(tokens, choice, detokenizer.push(choice.token))
+            tokens.append(choice.token)
             text += step.text
             yield step
+
+    def checks(self, text: str, run: Sequence[str]) -> list[Step]:
+        texts = list(accumulate((text, *run)))
+        paths = list(map(self._encode, texts))
+        whole = paths[-1][: self._engine.context_length]  # no more is fed
+        decoder = self._acquire_decoder(paths[0])
+        found = []
+        for so_far, path in zip(texts, paths, strict=True):
+            if len(path) >= self._engine.context_length:
+                break
+            if decoder.mask:
+                decoder.mask.seek(so_far)
+            follows = whole[len(path) :] if whole[: len(path)] == path else []
+            found.append(self._step(path, decoder.check(path, follows)))
+        return found
 
     def fit(self, text: str, limit: int) -> FittedText:
         return fit_text(text, limit, self._count)
@@ -121,13 +140,16 @@ class DecodingSession(Session):
         if self._decoder is None:
             mask = self._engine.token_mask(self._grammar) if self._grammar else None
             cache = self._caches.acquire(tokens)
-            cache.choose_by((self._sampling, mask))
+            cache.choose_by((self._sampling, mask, self._alternatives))
 
             def feed(new: list[int], keep: int, masks: NDArray[np.bool_] | None) -> list[Choice]:
                 end = len(cache.tokens) + len(new) + 1
                 positions = range(end - keep, end)
                 return self._extend(
-                    cache, new, keep, lambda logits: self._engine.choose(logits, positions, self._sampling, masks)
+                    cache,
+                    new,
+                    keep,
+                    lambda logits: self._engine.choose(logits, positions, self._sampling, masks, self._alternatives),
                 )
 
             self._decoder = SpeculativeDecoder(cache, feed, mask)
@@ -159,11 +181,21 @@ class DecodingSession(Session):
         self._tokens_fed += len(tokens)
         return cache.extend(tokens, keep, read)
 
-    def _step(self, path: Sequence[int], choice: Choice) -> Step:
-        """Return the choice after a path as a step."""
-        if choice.token in self._engine.end_tokens:
-            return Step("", choice.probability, end=True)
-        return Step(self._engine.detokenizer(path).push(choice.token), choice.probability)
+    def _step(self, path: Sequence[int], choice: Choice, text: str | None = None) -> Step:
+        """Return the choice after a path as a step. `text` is the text that it adds, if it is known."""
+        end_tokens = self._engine.end_tokens
+        alternatives = tuple(
+            Alternative("" if token in end_tokens else self._text(path, token), probability, token in end_tokens)
+            for token, probability in choice.alternatives
+        )
+        end = choice.token in end_tokens
+        if text is None:
+            text = "" if end else self._text(path, choice.token)
+        return Step(text, choice.probability, end, choice.sampled, alternatives)
+
+    def _text(self, path: Sequence[int], token: int) -> str:
+        """Return the text that a token adds after a path."""
+        return self._engine.detokenizer(path).push(token)
 
     def _encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(self._prompt + text, special_tokens=self._special_tokens)

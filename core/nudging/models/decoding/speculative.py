@@ -60,6 +60,19 @@ class SpeculativeDecoder:
                 self.mask.push(choice.token)
             path.append(choice.token)
 
+    def check(self, path: list[int], follows: list[int]) -> Choice:
+        """Return the model's choice after the path. The tokens that follow it will be checked next, and are fed too."""
+        forced = self.mask.forced() if self.mask else None
+        if forced is not None:
+            return Choice(forced, 1.0)
+        cached = common_prefix_length(self.cache.tokens, path)
+        if cached < len(path) or self.cache.choices[cached - 1] is None:
+            draft = self.mask.allowed_prefix(follows) if self.mask else follows
+            self.verify(path, min(cached, len(path) - 1), draft)
+        choice = self.cache.choices[len(path) - 1]
+        assert choice is not None  # noqa: S101 (the pass has just made it)
+        return choice
+
     def _next_choices(self, path: list[int], limit: int, drafts: Drafts | None) -> list[Choice]:
         """Return at least one choice after the path."""
         cached = common_prefix_length(self.cache.tokens, path)

@@ -86,9 +86,14 @@ class LlamaCppEngine(Engine):
         return TokenMask(grammar, tokenizer, vocabulary.end_tokens)
 
     def choose(
-        self, logits: Any, positions: Sequence[int], sampling: Sampling | None, masks: NDArray[np.bool_] | None = None
+        self,
+        logits: Any,
+        positions: Sequence[int],
+        sampling: Sampling | None,
+        masks: NDArray[np.bool_] | None = None,
+        alternatives: int = 0,
     ) -> list[Choice]:
-        return choose(logits, positions, sampling, masks)
+        return choose(logits, positions, sampling, masks, alternatives)
 
     def logprobs(self, logits: Any, tokens: Sequence[int]) -> list[float]:
         return logprobs(logits, tokens)

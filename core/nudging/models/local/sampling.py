@@ -14,7 +14,11 @@ from nudging.models.decoding.sampling import NUCLEUS, Choice, gumbel_noise
 
 
 def choose(
-    logits: torch.Tensor, positions: Sequence[int], sampling: Sampling | None, masks: NDArray[np.bool_] | None = None
+    logits: torch.Tensor,
+    positions: Sequence[int],
+    sampling: Sampling | None,
+    masks: NDArray[np.bool_] | None = None,
+    alternatives: int = 0,
 ) -> list[Choice]:
     """Return one choice per row of logits, shape [rows, vocab]."""
     # float32 for any dtype of the model: the threshold is compared with these probabilities
@@ -27,14 +31,31 @@ def choose(
         logits = logits[:, : masks.shape[1]].masked_fill(torch.from_numpy(~masks).to(logits.device), float("-inf"))
         permitted, tokens = logits.max(dim=-1)
         probabilities = (permitted - top).exp() / total
+    columns = [tokens.float(), probabilities]  # float32 holds every token id exactly
     if sampling is not None:
         noise = torch.stack(
             [torch.from_numpy(gumbel_noise(sampling.seed, position, vocabulary)) for position in positions]
         )
-        tokens = _sampled(logits, noise[:, : logits.shape[1]], sampling)
-    # one transfer to the host for both; float32 holds every token id exactly
-    columns = torch.stack((tokens.float(), probabilities)).tolist()
-    return [Choice(int(token), probability) for token, probability in zip(*columns, strict=True)]
+        sampled = _sampled(logits, noise[:, : logits.shape[1]], sampling)
+        columns = [sampled.float(), probabilities, (logits.gather(1, sampled[:, None])[:, 0] - top).exp() / total]
+    if alternatives:
+        listed, order = logits.topk(min(alternatives, logits.shape[1]), dim=-1)
+        columns += [*order.float().T, *((listed - top.unsqueeze(-1)).exp() / total.unsqueeze(-1)).T]
+    # one transfer to the host for all
+    return [_choice(row, sampling is not None) for row in torch.stack(columns, dim=1).tolist()]
+
+
+def _choice(row: list[float], is_sampled: bool) -> Choice:
+    """Return a choice from its token, its probability, that of a sampled token, and the alternatives' two halves."""
+    first = 3 if is_sampled else 2
+    count = (len(row) - first) // 2
+    listed = zip(row[first : first + count], row[first + count :], strict=True)
+    return Choice(
+        int(row[0]),
+        row[1],
+        row[2] if is_sampled else None,
+        tuple((int(token), probability) for token, probability in listed if probability > 0),
+    )
 
 
 def _sampled(logits: torch.Tensor, noise: torch.Tensor, sampling: Sampling) -> torch.Tensor:

@@ -135,9 +135,14 @@ class Weights(Engine):
         return TransformersCache(lambda tokens, layers, keep: self.forward(tokens, layers, keep))
 
     def choose(
-        self, logits: Any, positions: Sequence[int], sampling: Sampling | None, masks: NDArray[np.bool_] | None = None
+        self,
+        logits: Any,
+        positions: Sequence[int],
+        sampling: Sampling | None,
+        masks: NDArray[np.bool_] | None = None,
+        alternatives: int = 0,
     ) -> list[Choice]:
-        return choose(logits, positions, sampling, masks)
+        return choose(logits, positions, sampling, masks, alternatives)
 
     def logprobs(self, logits: Any, tokens: Sequence[int]) -> list[float]:
         target = torch.tensor([tokens], device=logits.device)  # [1, rows]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from nudging.errors import UnsupportedModelError
@@ -39,12 +40,12 @@ class ChunkParser:
                     "`logprobs` in /v1/completions (vLLM, SGLang), and check that they are not turned off"
                 )
             texts = _in_text(found.tokens or [], choice.text) if found else []
-            top = _top_probabilities(found) if found else []
-            steps += [Step(text, probability) for text, probability in zip(texts, top, strict=True)]
+            probabilities = _probabilities(found) if found else []
+            steps += [Step(text, top, sampled=own) for text, (top, own) in zip(texts, probabilities, strict=True)]
             if reason == "stop":
                 listed = steps and not steps[-1].text and found and found.tokens
                 last = steps.pop() if listed else Step("", 1.0)
-                steps.append(Step("", last.probability, end=True))
+                steps.append(replace(last, text="", end=True))
         return steps
 
     def check_finished(self) -> None:
@@ -69,8 +70,9 @@ def _in_text(tokens: Sequence[str], text: str) -> list[str]:
     return added
 
 
-def _top_probabilities(found: Any) -> list[float]:
-    """Return the probability of the top token at each position, in [0, 1]."""
+def _probabilities(found: Any) -> list[tuple[float, float]]:
+    """Return the probability of the top token and of the token itself at each position, in [0, 1]."""
     listed = found.top_logprobs or [{} for _ in found.tokens]
     pairs = zip(listed, found.token_logprobs, strict=True)
-    return [min(1.0, math.exp(max([*(top or {}).values(), own]))) for top, own in pairs]
+    logprobs = [(max([*(top or {}).values(), own]), own) for top, own in pairs]
+    return [(min(1.0, math.exp(top)), min(1.0, math.exp(own))) for top, own in logprobs]

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from nudging._extras import required_packages
 from nudging._logging import log_once
 from nudging.answer import Author
-from nudging.errors import GrammarError, ModelNotFoundError
+from nudging.errors import GrammarError, ModelNotFoundError, UnsupportedModelError
 from nudging.grammar.grammar import Grammar
 from nudging.models.base import Model, Sampling, Tokenizer
 from nudging.models.remote.client import Client
@@ -66,8 +66,19 @@ class RemoteModel(Model):
         return int(self._card.get("max_model_len") or sys.maxsize)
 
     def session(
-        self, prompt: str, *, author: Author, sampling: Sampling | None = None, grammar: Grammar | None = None
+        self,
+        prompt: str,
+        *,
+        author: Author,
+        sampling: Sampling | None = None,
+        grammar: Grammar | None = None,
+        alternatives: int = 0,
     ) -> RemoteSession:
+        if alternatives:
+            raise UnsupportedModelError(
+                f"the {author} model {self.name} is on a server, which does not say which of the most probable tokens "
+                "end the turn. The rule 'blend' needs that: choose rule='words', 'tokens' or 'bet', or a local model"
+            )
         if grammar is not None and not grammar.lazy:
             raise GrammarError(
                 f"{grammar.meaning} needs models in this process, and the {author} model {self.name} is on a server, "

@@ -1,9 +1,14 @@
 """A model on a server, decoding one answer."""
 
-from collections.abc import AsyncGenerator, Generator
+import asyncio
+from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, closing
+from contextvars import copy_context
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import accumulate, chain, takewhile
+from threading import Lock
 from typing import Any, Generic, TypeVar
 
 from nudging._threads import in_thread
@@ -55,6 +60,7 @@ class RemoteSession(Session):
         self._prompt, self._prompt_tokens = prompt, prompt_tokens
         self._special_tokens, self._sampling = special_tokens, sampling
         self._requests = self._steps = 0
+        self._counting = Lock()  # several threads make requests in `checks`
         self._prefetched: _Prefetched[Generator[Step | None, None, None]] | None = None
         self._aprefetched: _Prefetched[AsyncGenerator[Step | None, None]] | None = None
 
@@ -68,6 +74,40 @@ class RemoteSession(Session):
                 if step is not None:
                     self._steps += 1
                     yield step
+
+    def checks(self, text: str, run: Sequence[str]) -> list[Step]:
+        texts = list(accumulate((text, *run)))
+        if len(texts) == 1:
+            return self._counted([self._first(text)])
+        pool = ThreadPoolExecutor(len(texts))  # one short request each, at the same time
+        try:
+            first = [pool.submit(copy_context().run, self._first, so_far) for so_far in texts]
+            return self._counted([one.result() for one in first])
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # an error reaches the caller while others are retried
+
+    async def achecks(self, text: str, run: Sequence[str]) -> list[Step]:
+        first = [asyncio.create_task(self._afirst(so_far)) for so_far in accumulate((text, *run))]
+        try:
+            return self._counted(await asyncio.gather(*first))
+        finally:
+            for unfinished in first:
+                unfinished.cancel()
+            await asyncio.gather(*first, return_exceptions=True)
+
+    def _first(self, text: str) -> list[Step]:
+        # read to its end, or its connection could not be used again
+        return [step for step in self._completion(text, 1) if step is not None][:1]
+
+    async def _afirst(self, text: str) -> list[Step]:
+        async with aclosing(self._acompletion(text, 1)) as steps:
+            return [step async for step in steps if step is not None][:1]
+
+    def _counted(self, found: Iterable[list[Step]]) -> list[Step]:
+        """Return the steps up to the first text that fills the context, and count them."""
+        steps = list(chain.from_iterable(takewhile(bool, found)))
+        self._steps += len(steps)
+        return steps
 
     def prefetch(self, text: str, limit: int) -> None:
         self.close()
@@ -105,7 +145,8 @@ class RemoteSession(Session):
     def _completion(self, text: str, limit: int) -> Generator[Step | None, None, None]:
         limit = min(limit, self._room(text, limit))
         if limit > 0:
-            self._requests += 1
+            with self._counting:
+                self._requests += 1
             yield from self._client.completion(self._request(text, limit))
 
     async def _acompletion(self, text: str, limit: int) -> AsyncGenerator[Step | None, None]:

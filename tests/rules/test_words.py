@@ -1,79 +1,12 @@
 """The rule of docs/rule.md against tables of steps, without a model."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nudging import Piece
-from nudging.rule import Ask, Fit, More, Prefetch, nudge
-from nudging.step import FittedText, Step
-
-Lines = Mapping[str, Sequence[Step]]
-"""A model's steps after each text that it may be asked after."""
-
-NO_STEPS: Lines = {}
-END = [Step("", 1.0, end=True)]
-
-
-@dataclass
-class Played:
-    pieces: list[Piece]
-    finish_reason: str
-    asked: list[tuple[str, str]]
-    prefetched: list[str]
-
-    @property
-    def text(self) -> str:
-        return "".join(piece.text for piece in self.pieces)
-
-    @property
-    def authors(self) -> list[tuple[str, str]]:
-        return [(piece.author, piece.text) for piece in self.pieces]
-
-
-def play(
-    nudging: Lines,
-    base: Lines = NO_STEPS,
-    *,
-    threshold: float = 0.4,
-    lookahead: int = 16,
-    max_tokens: int = 100,
-    stop: Sequence[str] = (),
-) -> Played:
-    """Run the rule against two tables. Every character counts as one token of the budget."""
-    rule = nudge(threshold=threshold, lookahead=lookahead, max_tokens=max_tokens, stop=stop)
-    lines = {"nudging": nudging, "base": base}
-    pieces, asked, prefetched, steps, reply = [], [], [], iter(()), None
-    while True:
-        try:
-            action, reply = rule.send(reply), None
-        except StopIteration as finished:
-            return Played(pieces, finished.value, asked, prefetched)
-        match action:
-            case Piece():
-                pieces.append(action)
-            case Ask(author, text, limit):
-                asked.append((author, text))
-                assert text in lines[author], f"the {author} model is asked after {text!r}"
-                steps = iter(lines[author][text][:limit])
-                reply = next(steps, None)
-            case More():
-                reply = next(steps, None)
-            case Prefetch(text):
-                prefetched.append(text)
-            case Fit(text, limit):
-                reply = FittedText(text[:limit], len(text[:limit]))
-
-
-def say(*tokens: str, p: float = 0.9, end: bool = False) -> list[Step]:
-    return [*(Step(token, p) for token in tokens), *([Step("", p, end=True)] if end else [])]
-
-
-def unsure(token: str = " um") -> list[Step]:
-    return [Step(token, 0.1)]
-
+from nudging.step import Step
+from played import END, play, say, unsure
 
 # 1. proposal
 
