@@ -164,19 +164,18 @@ def base_run(pair: NaivePair, text: str, threshold: float, end: float) -> tuple[
     """Return the text that the base model writes after the nudging words, and True if a sure end comes after it."""
     chunk = pair.base_steps(text, 16)
     run, chunk = chunk[0][0], chunk[1:]
+    inside = run == ""  # the next token goes on with a character
     while True:
         sure: list[str] = []
         done = False
-        for token, probability, ends in chunk:
+        for number, (token, probability, ends) in enumerate(chunk):
             if ends or probability < threshold:
                 break
-            # a place inside a character is none
-            if (
-                done := token != ""
-                and (not sure or sure[-1] != "")
-                and pair.is_done(text + run + "".join(sure), token, end)
-            ):
+            character = "" if inside else whole_character(chunk[number:], threshold)
+            if character and pair.is_done(text + run + "".join(sure), character, end):
+                done = True
                 break
+            inside = token == ""
             sure.append(token)
         accepted = "".join(sure)
         if not done and "".join(step[0] for step in chunk) in run:
@@ -186,7 +185,17 @@ def base_run(pair: NaivePair, text: str, threshold: float, end: float) -> tuple[
         run += accepted
         if done or len(sure) < len(chunk) or chunk[-1][2]:
             return run, done
-        chunk = pair.base_steps(text + run, 16)
+        chunk, inside = pair.base_steps(text + run, 16), False
+
+
+def whole_character(steps: list[tuple[str, float, bool]], threshold: float) -> str:
+    """Return the text of the first steps that have one, or nothing if the base model is not sure of all of them."""
+    for text, probability, ends in steps:
+        if ends or probability < threshold:
+            return ""
+        if text:
+            return text
+    return ""
 
 
 @dataclass
@@ -318,3 +327,10 @@ def naive_blend(pair: NaivePair, *, threshold: float, end: float, until: int) ->
             run.text += chosen
             run.restart()
     return run
+
+
+def naive_by_tokens(pair: NaivePair, rule: str, number: float, *, end: float, until: int) -> NaiveRun:
+    """Return the answer of the rule "tokens", "bet" or "blend". `number` is its threshold or its bet."""
+    if rule == "bet":
+        return naive_bet(pair, bet=number, end=end, until=until)
+    return (naive_tokens if rule == "tokens" else naive_blend)(pair, threshold=number, end=end, until=until)

@@ -40,6 +40,21 @@ class NaiveGGUF:
             shown = whole
         return steps
 
+    def alternatives(self, text: str, skipped: int) -> dict[str | None, float]:
+        """Return the probability of each text (None is the end) among the top 20 tokens after `skipped` greedy ones."""
+        tokens = self.encode(text)
+        path = [token for token, _ in self._greedy(tokens, skipped)]
+        logits = self.logits([*tokens, *path]).astype(np.float64)
+        probabilities = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+        before = b"".join(map(self._piece, path))
+        found: dict[str | None, float] = {}
+        for token in np.argsort(-probabilities, kind="stable")[:20]:
+            is_end = llama_cpp.llama_vocab_is_eog(self._vocabulary, int(token))
+            whole = _whole_characters(before + self._piece(int(token)))
+            text = None if is_end else whole[len(_whole_characters(before)) :]
+            found[text] = found.get(text, 0.0) + float(probabilities[token])
+        return found
+
     def logprobs(self, text: str, answer: str) -> list[float]:
         """Return the log-probability of each token of the answer, one pass per token."""
         tokens, start = self.encode(text + answer), len(self.encode(text))

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from naive import NaiveModel, NaivePair, NaiveRun, naive_answer, naive_bet, naive_blend, naive_tokens
+from naive import NaiveModel, NaivePair, naive_answer, naive_by_tokens
 from nudging import Nudger
 from nudging.models.local.model import LocalModel
 from tiny import tiny_gemma, tiny_llama
@@ -38,13 +38,6 @@ def test_the_engine_gives_the_answers_of_the_naive_decoder(
             assert answer.nudging_words == words
 
 
-def naive(pair: NaivePair, rule: str, number: float, end: float, until: int) -> NaiveRun:
-    """Return the naive answer of a rule. `number` is its threshold or bet."""
-    if rule == "bet":
-        return naive_bet(pair, bet=number, end=end, until=until)
-    return (naive_tokens if rule == "tokens" else naive_blend)(pair, threshold=number, end=end, until=until)
-
-
 @pytest.mark.parametrize("end", [0.0, 0.02])
 @pytest.mark.parametrize(
     ("rule", "number"),
@@ -59,7 +52,7 @@ def test_every_rule_gives_the_answers_of_its_naive_form(
     for question in QUESTIONS:
         answer, prompts = nudger.generate(question), nudger.prompts(question)
         pair = NaivePair(base, nudging, prompts.base, prompts.nudging)
-        expected = naive(pair, rule, number, end, until=len(answer.text))
+        expected = naive_by_tokens(pair, rule, number, end=end, until=len(answer.text))
         if answer.finish_reason == "length":
             assert expected.text.startswith(answer.text)
         else:

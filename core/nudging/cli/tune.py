@@ -58,7 +58,7 @@ def tune(
     rules: Rules = "words,tokens,bet",
     thresholds: Thresholds = "0.3,0.4,0.5",
     bets: Bets = "0.1,0.2,0.3",
-    ends: Ends = "0,0.5",
+    ends: Ends = "0,0.3,0.5",
     nudging_models: NudgingModels = None,
     system: System = SYSTEM,
     limit: Limit = None,

@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import accumulate, islice
+from itertools import accumulate, islice, takewhile
 from typing import Any
 
 from nudging._threads import in_thread
@@ -111,7 +111,8 @@ class Session(ABC):
 
         The steps are those that `steps` gives after these texts. If the context is full, the list is shorter.
         """
-        return [step for so_far in accumulate((text, *run)) for step in self._first(so_far)]
+        firsts = takewhile(bool, map(self._first, accumulate((text, *run))))
+        return [step for first in firsts for step in first]
 
     def _first(self, text: str) -> list[Step]:
         steps = self.steps(text, 1)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from naive import naive_answer
+from naive import NaivePair, naive_answer, naive_by_tokens
 from naive_gguf import NaiveGGUF
 from nudging import Nudger
 from nudging.models.llamacpp.model import LlamaCppModel
@@ -25,8 +25,8 @@ def compare_steps(model: LlamaCppModel, naive: NaiveGGUF, prompt: str, author: A
 def compare_answers(nudger: Nudger, base: NaiveGGUF, nudging: NaiveGGUF, question: str, threshold: float) -> None:
     answer, prompts = nudger.generate(question, threshold=threshold), nudger.prompts(question)
     expected = naive_answer(
-        base,  # type: ignore[arg-type]
-        nudging,  # type: ignore[arg-type]
+        base,
+        nudging,
         prompts.base,
         prompts.nudging,
         threshold=threshold,
@@ -74,6 +74,26 @@ def test_answers_of_models_that_cannot_be_cropped_are_those_of_the_naive_decoder
     nudger = Nudger(LlamaCppModel(files["llama"], n_threads=1), LlamaCppModel(files[kind], n_threads=1), max_tokens=32)
     for question in QUESTIONS:
         compare_answers(nudger, base, nudging, question, 0.2)
+
+
+@pytest.mark.parametrize("kind", ["llama", "mamba", "jamba"])
+@pytest.mark.parametrize(("rule", "number"), [("tokens", 0.1), ("bet", 0.05), ("blend", 0.2)])
+def test_every_rule_gives_the_answers_of_its_naive_form(
+    files: dict[str, Path], kind: str, rule: str, number: float
+) -> None:
+    """Also where the nudging model's memory cannot go back, though it checks several places in one pass."""
+    option = {"bet": number} if rule == "bet" else {"threshold": number}
+    base, nudging = NaiveGGUF(files["base"], bos=True), NaiveGGUF(files[kind], bos=False)
+    models = (LlamaCppModel(files[name], n_threads=1) for name in ("base", kind))
+    nudger = Nudger(*models, rule=rule, end=0.02, max_tokens=24, **option)
+    for question in QUESTIONS:
+        answer, prompts = nudger.generate(question), nudger.prompts(question)
+        pair = NaivePair(base, nudging, prompts.base, prompts.nudging)
+        expected = naive_by_tokens(pair, rule, number, end=0.02, until=len(answer.text))
+        if answer.finish_reason == "length":
+            assert expected.text.startswith(answer.text)
+        else:
+            assert (answer.text, answer.finish_reason) == (expected.text, expected.finish_reason)
 
 
 def test_steps_of_the_real_models_are_those_of_a_new_context(real_files: tuple[Path, Path]) -> None:

@@ -184,9 +184,11 @@ class DecodingSession(Session):
     def _step(self, path: Sequence[int], choice: Choice, text: str | None = None) -> Step:
         """Return the choice after a path as a step. `text` is the text that it adds, if it is known."""
         end_tokens = self._engine.end_tokens
+        # a token that the grammar forces comes from no pass, and so without alternatives
+        listed = choice.alternatives or ([(choice.token, choice.probability)] if self._alternatives else [])
         alternatives = tuple(
             Alternative("" if token in end_tokens else self._text(path, token), probability, token in end_tokens)
-            for token, probability in choice.alternatives
+            for token, probability in listed
         )
         end = choice.token in end_tokens
         if text is None:
