@@ -217,6 +217,8 @@ class NaiveRun:
     asked: str = ""
     steps: list[tuple[str, float, bool]] = field(default_factory=list)
     used: int = 0
+    run: list[str] = field(default_factory=list)
+    loops: int = 0
     finish_reason: str = ""
 
     def next(self) -> tuple[str, float, bool]:
@@ -236,6 +238,7 @@ class NaiveRun:
         text, *_ = self.next()
         self.used = next(number for number, step in enumerate(self.steps) if number >= self.used and step[0]) + 1
         self.text += text
+        self.run.append(text)
 
     def restart(self) -> None:
         """Forget what the base model has said."""
@@ -247,11 +250,33 @@ class NaiveRun:
         if ends:
             self.finish_reason = "stop"
         self.text += text
+        self.run = []
+        self.restart()
+
+    def leave_loop(self) -> None:
+        """Append a proposal of the nudging model, or end the answer at the fourth loop."""
+        self.loops += 1
+        if self.loops == 4:
+            self.finish_reason = "loop"
+            return
+        steps = self.pair.nudging.complete(self.pair.nudging_prompt + self.text, 16)
+        words = "".join(text for text, _, _ in steps)
+        if steps[-1][2]:
+            self.finish_reason = "stop"
+        elif " " in words and words.rpartition(" ")[0]:
+            words = words.rpartition(" ")[0]
+        self.text += words
+        self.run = []
         self.restart()
 
     def write(self) -> None:
         """Append the base model's characters while it is sure."""
         while not self.is_over:
+            if any(
+                self.run[-size:] == self.run[-2 * size : -size] for size in range(4, 65) if 2 * size <= len(self.run)
+            ):
+                self.leave_loop()
+                continue
             text, probability, ends = self.next()
             if self.pair.is_done(self.text, text, self.end):
                 self.finish_reason = "stop"
@@ -321,10 +346,15 @@ def naive_blend(pair: NaivePair, *, threshold: float, end: float, until: int) ->
         chosen = max(blend, key=lambda one: blend[one])
         if chosen is None:
             run.finish_reason = "stop"
-        elif chosen == text and (1 - weight) * p.get(chosen, 0.0) > weight * q.get(chosen, 0.0):
+        elif (1 - weight) * p.get(chosen, 0.0) <= weight * q.get(chosen, 0.0):
+            run.text += chosen
+            run.run = []
+            run.restart()
+        elif chosen == text:
             run.keep()
         else:
             run.text += chosen
+            run.run.append(chosen)
             run.restart()
     return run
 

@@ -27,9 +27,9 @@ SURE_END = 0.5
 
 NUMBERS: Mapping[RuleName, tuple[str, ...]] = {
     "words": ("threshold", "lookahead"),
-    "tokens": ("threshold",),
-    "bet": ("bet",),
-    "blend": ("threshold",),
+    "tokens": ("threshold", "lookahead"),
+    "bet": ("bet", "lookahead"),
+    "blend": ("threshold", "lookahead"),
 }
 """The settings that each rule reads. All rules read `end`."""
 

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from nudging.rules.actions import Action, Ask, Check, More
 from nudging.rules.sure_end import AHEAD, is_sure_end, is_within_word
 from nudging.rules.unfinished import Finished, UnfinishedAnswer
+from nudging.settings import Settings
 from nudging.step import Step
 
 LIMIT = 16
@@ -18,6 +19,12 @@ LIMIT = 16
 
 LONGEST_CHARACTER = 8
 """Maximum number of steps for one character. Steps that bring no text in so many are special tokens."""
+
+REPEATED = range(4, 65)
+"""Numbers of tokens whose immediate repetition is a loop."""
+
+LOOPS = 4
+"""The answer ends at the loop of this number."""
 
 Token: TypeAlias = tuple[Step, ...]
 """The steps up to one that brings text or ends the turn. The first one's probability decides about all."""
@@ -29,11 +36,14 @@ class BaseTokens:
     Args:
         answer: The answer.
         is_sure: Returns True for a step that needs no opinion of the nudging model.
-        end: The probability of a sure end; 0 leaves it out.
+        settings: The probability of a sure end, and the length of the nudging model's proposals.
     """
 
-    def __init__(self, answer: UnfinishedAnswer, is_sure: Callable[[Step], bool], end: float) -> None:
-        self._answer, self._is_sure, self._end = answer, is_sure, end
+    def __init__(self, answer: UnfinishedAnswer, is_sure: Callable[[Step], bool], settings: Settings) -> None:
+        self._answer, self._is_sure = answer, is_sure
+        self._end, self._lookahead = settings.end, settings.lookahead
+        self._run: list[str] = []  # the base model's tokens since the nudging model wrote
+        self._loops = 0
         self._unused: deque[Token] = deque()
         self._read = ""  # the answer, and the tokens that were read after it
         self._steps_left = 0  # of the last `Ask`
@@ -49,7 +59,9 @@ class BaseTokens:
             Finished: The answer ends before such a token.
         """
         while True:
-            tokens = yield from self._read_ahead()
+            while _repeats(self._run):
+                yield from self._leave_loop()
+            tokens = self._before_loop((yield from self._read_ahead()))
             own = yield from self._own_steps(tokens)
             for place, step in own.items():
                 if is_sure_end(step, self._end) and self._is_between_words(tokens, place):
@@ -82,12 +94,7 @@ class BaseTokens:
             step = yield from self._whole_character()
         if step.end:
             raise Finished("stop")
-        if not self._is_nudged:
-            self._answer.round += 1
-        yield from self._answer.append_words(step.text)
-        self._answer.check_budget()
-        self._is_nudged = True
-        self.restart()
+        yield from self._write(step.text)
 
     def replace(self, step: Step) -> Generator[Action, Any, None]:
         """Append another token of the base model than the one that `run` has returned. It starts again after it."""
@@ -167,6 +174,16 @@ class BaseTokens:
         """Return True if the place before a token is not inside a word."""
         return not is_within_word(self._answer.text + _text(tokens[:place]), _text(tokens[place:]))
 
+    def _write(self, words: str) -> Generator[Action, Any, None]:
+        """Append words of the nudging model."""
+        if not self._is_nudged:
+            self._answer.round += 1
+        yield from self._answer.append_words(words)
+        self._answer.check_budget()
+        self._is_nudged = True
+        self._run = []
+        self.restart()
+
     def _whole_character(self) -> Generator[Action, Any, Step]:
         """Return the nudging model's next character after the answer, or its end, as one step."""
         action: Action = Ask("nudging", self._answer.text, LONGEST_CHARACTER)
@@ -179,13 +196,47 @@ class BaseTokens:
             action = More()
         return Step("", 1.0, end=True)  # special tokens only: it has no more to say
 
+    def _before_loop(self, tokens: list[Token]) -> list[Token]:
+        """Return the tokens up to one that completes a loop."""
+        texts = [token[-1].text for token in tokens if self._is_kept(token)]
+        ends = (end for end in range(1, len(texts)) if _repeats([*self._run, *texts[:end]]))
+        return tokens[: next(ends, len(tokens))]
+
+    def _leave_loop(self) -> Generator[Action, Any, None]:
+        """Let the nudging model write a proposal, as at the start of a round of the paper's rule.
+
+        Raises:
+            Finished: It ends its turn within the proposal, or the base model loops again and again.
+        """
+        self._loops += 1
+        if self._loops == LOOPS:
+            raise Finished("loop")
+        step: Step | None = yield Ask("nudging", self._answer.text, self._lookahead)
+        if step is None:
+            raise Finished("length")  # its context is full
+        proposal = ""
+        while step is not None and not step.end:
+            proposal += step.text
+            step = yield More()
+        is_end = step is not None
+        words = proposal if is_end else proposal.rpartition(" ")[0] or proposal  # the last one may be cut off
+        yield from self._write(words)
+        if is_end:
+            raise Finished("stop")
+
     def _is_kept(self, token: Token) -> bool:
         return bool(token[-1].text) and not token[-1].end and self._is_sure(token[0])
 
     def _append(self, tokens: Sequence[Token]) -> Generator[Action, Any, None]:
         for token in tokens:
             yield from self._answer.append_steps(token)
+            self._run.append(token[-1].text)
             self._is_nudged = False
+
+
+def _repeats(run: Sequence[str]) -> bool:
+    """Return True if the last few tokens repeat those just before them."""
+    return any(run[-count:] == run[-2 * count : -count] for count in REPEATED if 2 * count <= len(run))
 
 
 def _text(tokens: Sequence[Token]) -> str:
