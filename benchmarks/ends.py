@@ -23,8 +23,7 @@ from typing import Literal
 
 from nudging import Nudger
 from nudging.evaluation.intervals import share_interval
-from nudging.models.config import Backend
-from pair import PACKAGES, add_pair, pair
+from pair import add_backend, add_pair, nudger_of
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import track
@@ -140,7 +139,7 @@ class Result:
 
 def main() -> None:
     arguments = _arguments()
-    nudger = _nudger(arguments)
+    nudger = nudger_of(arguments)
     prompts = [prompt for prompt in PROMPTS if prompt.kind in arguments.kinds][: arguments.limit]
     results: list[Result] = []
     for setting, ends in rows(settings(arguments), arguments.ends):
@@ -301,12 +300,6 @@ def _as_dict(result: Result) -> dict[str, object]:
     return asdict(result) | shares
 
 
-def _nudger(arguments: argparse.Namespace) -> Nudger:
-    backend: Backend | None = arguments.backend
-    base, nudging = pair(arguments, backend)
-    return Nudger(base, nudging, base_backend=backend, nudging_backend=backend, max_tokens=arguments.max_tokens)
-
-
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_pair(parser)
@@ -314,9 +307,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--ends", nargs="+", type=float, default=[0.5], help="values of end, for settings that give none themselves"
     )
-    parser.add_argument(
-        "--backend", choices=list(PACKAGES), help="what runs both models; default llamacpp for GGUF files if installed"
-    )
+    add_backend(parser)
     kinds = list(dict.fromkeys(prompt.kind for prompt in PROMPTS))
     parser.add_argument("--kinds", nargs="+", choices=kinds, default=kinds, help="kinds of prompts")
     parser.add_argument("--limit", type=int, help="maximum number of prompts")

@@ -53,7 +53,7 @@ class Question:
     Args:
         kind: Its kind.
         text: The question.
-        prompts: What both models see of it.
+        prompts: The prompts of both models.
     """
 
     kind: str
@@ -63,7 +63,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Process:
-    """What one process measured.
+    """The measurements of one process.
 
     Args:
         answers: Each answer and its seconds.
@@ -146,7 +146,7 @@ def main() -> None:
 def modelco(
     questions: Sequence[Question], arguments: argparse.Namespace, folders: Sequence[str], cached: bool
 ) -> Process:
-    """Return what the peer answers, in a process of its own interpreter."""
+    """Return the answers of `modelco`, from a new process of its own interpreter."""
     prompts = [(one.prompts.base, one.prompts.nudging) for one in questions]
     task = {
         "models": folders,
@@ -166,7 +166,7 @@ def modelco(
 
 
 def ours(questions: Sequence[Question], pair: Pair, options: SettingsOptions) -> Process:
-    """Return what a pair of this project answers. It measures its own process, so call it in a new one."""
+    """Return the answers of a pair of this project. Call it in a new process: it measures the process it runs in."""
     if pair.backend == "llamacpp":
         from llamacpp_systems import models
 

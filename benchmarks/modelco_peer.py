@@ -66,7 +66,7 @@ def loaded(models: Sequence[str]) -> Any:
     """Return the peer's object with float32 weights.
 
     Its constructor asks transformers for bfloat16, and converting its models afterwards would leave them rounded and
-    count both copies as its memory. So the constructor gets a loader that loads float32 whatever it asks for.
+    count both copies as its memory. So the constructor gets a loader that always loads float32.
     """
     import torch
     from transformers import AutoModelForCausalLM

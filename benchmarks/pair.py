@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from importlib.util import find_spec
 
+from nudging import Nudger
 from nudging.models.config import Backend
 from nudging.models.demo import demo_pair
 from nudging.models.gguf_files import is_gguf
@@ -16,6 +17,20 @@ def add_pair(parser: argparse.ArgumentParser) -> None:
     """Add the options that name a pair."""
     parser.add_argument("--base", help="base model; the demo pair if either model is left out")
     parser.add_argument("--nudging", help="nudging model")
+
+
+def add_backend(parser: argparse.ArgumentParser) -> None:
+    """Add the option `--backend`, for benchmarks that run one."""
+    parser.add_argument(
+        "--backend", choices=list(PACKAGES), help="what runs both models; default llamacpp for GGUF files if installed"
+    )
+
+
+def nudger_of(arguments: argparse.Namespace) -> Nudger:
+    """Return the pair on its backend. The benchmark also has the option `--max-tokens`."""
+    backend: Backend | None = arguments.backend
+    base, nudging = pair(arguments, backend)
+    return Nudger(base, nudging, base_backend=backend, nudging_backend=backend, max_tokens=arguments.max_tokens)
 
 
 def pair(arguments: argparse.Namespace, backend: Backend | None = None) -> tuple[str, str]:

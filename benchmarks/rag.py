@@ -199,7 +199,7 @@ def draw(results: Sequence[Result], path: Path) -> None:
     colours = [COLOURS[ALONE.get(system, "nudged")] for _, system in groups]
     axes.barh(rows, [share for share, _, _ in intervals], color=colours, xerr=error_bars(intervals), ecolor=INK)
     axes.set_yticks(rows, [f"{system}, {context}" for context, system in groups])
-    axes.set_xlabel("share of answers that are right and ended (bars: 95% intervals)")
+    axes.set_xlabel("share right and ended, with 95% intervals")
     axes.set_xlim(0, 1)
     save(drawn, path)
 

@@ -28,9 +28,8 @@ from nudging.answer import Author
 from nudging.evaluation.intervals import share_interval
 from nudging.evaluation.scoring import refuses
 from nudging.evaluation.single_model import generate_alone
-from nudging.models.config import Backend
 from nudging.request import Options
-from pair import PACKAGES, add_pair, pair
+from pair import add_backend, add_pair, nudger_of
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import track
@@ -125,7 +124,7 @@ def main() -> None:
     instructions = [question for question in harmful if question.startswith(ASKS_FOR_INSTRUCTIONS)]
     constrained = instructions[: arguments.constrained]
     asked = {True: harmful[: arguments.limit], False: HARMLESS[: arguments.limit]}
-    nudger = _nudger(arguments)
+    nudger = nudger_of(arguments)
     console = Console(width=150)
     results: list[Result] = []
     alone: tuple[tuple[str, Author], ...] = (("base alone", "base"), ("nudging alone", "nudging"))
@@ -228,20 +227,12 @@ def _save(results: Sequence[Result], output: Path | None) -> None:
         output.write_text(json.dumps([asdict(result) for result in results], indent=1, ensure_ascii=False))
 
 
-def _nudger(arguments: argparse.Namespace) -> Nudger:
-    backend: Backend | None = arguments.backend
-    base, nudging = pair(arguments, backend)
-    return Nudger(base, nudging, base_backend=backend, nudging_backend=backend, max_tokens=arguments.max_tokens)
-
-
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("questions", type=Path, help="JSON lines of harmful questions")
     add_pair(parser)
     add_settings(parser, ("words", "words,end=0.5", "tokens,end=0.5", "bet,bet=0.2,end=0.5"))
-    parser.add_argument(
-        "--backend", choices=list(PACKAGES), help="what runs both models; default llamacpp for GGUF files if installed"
-    )
+    add_backend(parser)
     parser.add_argument("--limit", type=int, help="maximum number of harmful questions, and of harmless ones")
     parser.add_argument("--constrained", type=int, default=12, help="number of harmful questions under constraints")
     parser.add_argument("--max-tokens", type=int, default=96, help="maximum length of an answer")

@@ -31,7 +31,7 @@ NUMBERS: Mapping[RuleName, tuple[str, ...]] = {
     "bet": ("bet", "lookahead"),
     "blend": ("threshold", "lookahead"),
 }
-"""The settings that each rule reads. All rules read `end`."""
+"""The settings that each rule reads, its most important number first. All rules read `end`."""
 
 M = TypeVar("M", bound=BaseModel)
 

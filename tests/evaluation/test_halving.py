@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from nudging.evaluation.halving import answer_count, better_half, round_sizes
+from nudging.evaluation.halving import answer_count, half, round_sizes
 
 
 @pytest.mark.parametrize(
@@ -36,9 +36,9 @@ def test_the_last_round_has_all_questions_and_a_choice(candidates: int, question
     assert answer_count(candidates, questions) <= candidates * questions
 
 
-def test_the_better_half_stays_with_the_best_first() -> None:
-    assert better_half([5, 3, 1, 4, 2], rank=lambda number: number) == [1, 2, 3]
-    assert better_half([5, 3], rank=lambda number: number) == [3, 5]
+@pytest.mark.parametrize(("candidates", "staying"), [(27, 14), (5, 3), (3, 2), (2, 2)])
+def test_half_of_the_candidates_stay_but_at_least_two(candidates: int, staying: int) -> None:
+    assert half(candidates) == staying
 
 
 def test_each_candidate_answers_a_question_once() -> None:

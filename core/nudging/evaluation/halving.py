@@ -1,12 +1,9 @@
 """Successive halving: many candidates answer a few questions, the better half of them twice as many, and so on.
 
-Pure functions: which questions come next, and which candidates stay. `tune.py` asks them.
+Pure functions: the numbers of candidates, questions and answers. `tune.py` ranks the candidates.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
-
-C = TypeVar("C")
+from collections.abc import Iterator, Sequence
 
 FIRST_QUESTIONS = 8
 """Minimum number of questions of the first round, if there are as many."""
@@ -36,16 +33,6 @@ def round_sizes(candidates: int, questions: int) -> list[tuple[int, int]]:
 def half(candidates: int) -> int:
     """Return the number of candidates that stay, at least two: only the last round chooses the best."""
     return max(2, -(-candidates // 2))
-
-
-def better_half(candidates: Sequence[C], rank: Callable[[C], Any]) -> list[C]:
-    """Return the candidates that stay, the best one first.
-
-    Args:
-        candidates: The candidates.
-        rank: A sort key; the lowest is the best.
-    """
-    return sorted(candidates, key=rank)[: half(len(candidates))]
 
 
 def answer_count(candidates: int, questions: int) -> int:

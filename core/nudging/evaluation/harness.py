@@ -39,7 +39,7 @@ class NudgingLM(LM):  # type: ignore[misc]
 
     Args:
         base_model: The base model, as for `Nudger`, or "demo"; default the config file's, or else "demo".
-        nudging_model: The nudging model, in the same ways.
+        nudging_model: The nudging model, with the same defaults.
         method: "nudged", "base" or "nudging" (one model alone), "ensemble" or "proxy".
         batch_size: Number of answers that are generated at the same time; "auto" means 16.
         max_batch_size: Not used.

@@ -11,7 +11,7 @@ def write_text(path: Path, text: str) -> None:
     """Write a file. After a kill, it is either the old one or the new one.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: The file cannot be written.
     """
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -17,20 +17,20 @@ from typing import Any, get_args
 from nudging._logging import log
 from nudging.errors import DataError, PromptError, SettingsError, UnsupportedModelError
 from nudging.evaluation.answer_log import AnswerLog, AnswerRecord, log_key
-from nudging.evaluation.halving import answer_count, better_half, round_sizes
+from nudging.evaluation.halving import answer_count, half, round_sizes
 from nudging.evaluation.intervals import paired_interval, share_interval
 from nudging.evaluation.methods import Method, did_you_mean, make_method
 from nudging.evaluation.results import Interval
 from nudging.evaluation.tune_data import Question
 from nudging.nudger import Nudger
 from nudging.request import Options
-from nudging.settings import RuleName, Settings
+from nudging.settings import NUMBERS, RuleName, Settings
 
 RULES: tuple[RuleName, ...] = get_args(RuleName)
 """All rules, the simplest first."""
 
-PARAMETERS: Mapping[str, str] = {"words": "threshold", "tokens": "threshold", "bet": "bet", "blend": "threshold"}
-"""The setting that belongs to each rule."""
+PARAMETERS: Mapping[str, str] = {rule: names[0] for rule, names in NUMBERS.items()}
+"""The number of each rule that is tuned."""
 
 FEW_QUESTIONS = 20
 """With fewer held questions, a report says that its numbers are rough."""
@@ -77,7 +77,7 @@ class System:
     """A way of answering.
 
     Args:
-        pair: Which of the pairs answers, from 0.
+        pair: The index of the pair that answers, from 0.
         method: "nudged", "base" or "nudging" (one model alone).
         setting: The setting of nudging. None for one model alone.
     """
@@ -93,8 +93,8 @@ class TunedAnswer:
 
     Args:
         record: The answer.
-        is_right: True if it is right, as far as it goes.
-        seconds: The time that it took.
+        is_right: True if its text is right, even if it was cut off.
+        seconds: The time from its prompt to its end.
     """
 
     record: AnswerRecord
@@ -145,7 +145,7 @@ class Result:
 
     @property
     def seconds(self) -> float:
-        """The mean time of an answer."""
+        """The mean time of an answer, in seconds."""
         return fmean(one.seconds for one in self.answers)
 
     @property
@@ -220,7 +220,7 @@ def settings_of(
 
 
 def check_questions(questions: Sequence[Question]) -> None:
-    """Raise if there are too few questions to choose with some and test with others.
+    """Raise if there are too few questions to choose with one half and test with the other.
 
     Raises:
         DataError: There are fewer than two.
@@ -228,7 +228,7 @@ def check_questions(questions: Sequence[Question]) -> None:
     if len(questions) < 2:
         raise DataError(
             f"there is {len(questions)} question: half of the questions choose the setting and the other half test it, "
-            "so give at least 2, better 100"
+            f"so give at least 2, better {2 * FEW_QUESTIONS} or more"
         )
 
 
@@ -283,7 +283,7 @@ def tune(
         tried = {system: results[system] for system in ranked} | {
             system: result for system, result in tried.items() if system not in results
         }
-        candidates = better_half(ranked, rank=ranked.index)
+        candidates = ranked[: half(len(ranked))]
     chosen = candidates[0]
     systems = [System(chosen.pair, "base"), System(chosen.pair, "nudging"), System(chosen.pair, "nudged", PAPER)]
     systems = list(dict.fromkeys([chosen, *systems]))

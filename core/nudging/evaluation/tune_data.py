@@ -51,7 +51,7 @@ class Question:
 
     @property
     def digest(self) -> str:
-        """A string that depends only on the messages."""
+        """A hash of the messages."""
         return sha256(json.dumps(self.messages, sort_keys=True).encode()).hexdigest()
 
 
@@ -240,7 +240,7 @@ def _name(line: _Line, names: Sequence[str]) -> str:
 
 
 def _comparison(score: str, question: str) -> Callable[[str, str], bool]:
-    """Return the test (text of an answer, accepted answer) -> is it right?"""
+    """Return a function that takes an answer's text and an accepted answer, and returns True if the text is right."""
     if score == "choice":
         return lambda text, accepted: scoring.choice(text, accepted, question)
     comparisons: dict[str, Callable[[str, str], bool]] = {

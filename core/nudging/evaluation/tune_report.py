@@ -11,6 +11,8 @@ from nudging.evaluation.tune import FEW_QUESTIONS, PAPER, Result, System, Tuning
 
 ALONE = {"base": "base alone", "nudging": "nudging alone"}
 
+COSTS = ("tokens an answer", "nudged", "seconds an answer", "tokens/s")
+
 
 def advice(tuning: Tuning) -> str:
     """Return one sentence or two that say which setting to use, how good it is, and what it costs."""
@@ -29,7 +31,7 @@ def advice(tuning: Tuning) -> str:
 
 
 def cautions(tuning: Tuning) -> list[str]:
-    """Return what a reader must know before trusting the advice, one sentence or two each."""
+    """Return the reasons to doubt the advice, one sentence or two each."""
     return list(_cautions(tuning))
 
 
@@ -112,9 +114,6 @@ def _tried_table(tuning: Tuning) -> list[str]:
     return _table(rows)
 
 
-COSTS = ("tokens an answer", "nudged", "seconds an answer", "tokens/s")
-
-
 def _shares(result: Result) -> list[str]:
     return [f"{one.mean:.0%} ({_range(one)})" for one in (result.right, result.ended, result.score)]
 
@@ -130,7 +129,7 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _gains(tuning: Tuning) -> list[tuple[System, Interval]]:
-    """Return what the recommended setting gains over each other system on the held questions."""
+    """Return the gain of the recommended setting over each other system on the held questions."""
     return [
         (system, tuning.best.gain_over(result)) for system, result in tuning.held.items() if system != tuning.chosen
     ]

@@ -195,10 +195,11 @@ class Model(ABC):
                 (BOS). A nudging prompt is already rendered and gets none.
             sampling: How tokens are sampled. None decodes greedily.
             grammar: The grammar of the answer. No step leaves it, and a step that it forces costs no forward pass.
-            alternatives: The number of most probable tokens that each step lists.
+            alternatives: The number of most probable tokens that each step lists. 0 lists none.
 
         Raises:
             GrammarError: This kind of model cannot follow a grammar.
+            UnsupportedModelError: This kind of model cannot list alternatives.
             PromptError: The prompt is empty.
             ContextLengthError: The prompt leaves no room for an answer in the model's context.
         """

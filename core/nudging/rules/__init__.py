@@ -24,7 +24,7 @@ RULES: Mapping[RuleName, Rounds] = {
 
 
 def nudge(settings: Settings, *, constrained: bool = False) -> Rule:
-    """Decide one answer.
+    """Yield the actions and pieces of one answer, and return the reason why it ended.
 
     Args:
         settings: The rule and its numbers, the budget and the stop strings.

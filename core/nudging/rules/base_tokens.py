@@ -18,13 +18,13 @@ LIMIT = 16
 """The base model is asked for this many steps at a time."""
 
 LONGEST_CHARACTER = 8
-"""Maximum number of steps for one character. Steps that bring no text in so many are special tokens."""
+"""Maximum number of steps for one character. As many steps without text are special tokens."""
 
 REPEATED = range(4, 65)
 """Numbers of tokens whose immediate repetition is a loop."""
 
 LOOPS = 4
-"""The answer ends at the loop of this number."""
+"""The answer ends at its fourth loop."""
 
 Token: TypeAlias = tuple[Step, ...]
 """The steps up to one that brings text or ends the turn. The first one's probability decides about all."""
@@ -42,7 +42,7 @@ class BaseTokens:
     def __init__(self, answer: UnfinishedAnswer, is_sure: Callable[[Step], bool], settings: Settings) -> None:
         self._answer, self._is_sure = answer, is_sure
         self._end, self._lookahead = settings.end, settings.lookahead
-        self._run: list[str] = []  # the base model's tokens since the nudging model wrote
+        self._since_nudge: list[str] = []  # the base model's tokens since the nudging model wrote
         self._loops = 0
         self._unused: deque[Token] = deque()
         self._read = ""  # the answer, and the tokens that were read after it
@@ -59,7 +59,7 @@ class BaseTokens:
             Finished: The answer ends before such a token.
         """
         while True:
-            while _repeats(self._run):
+            while _repeats(self._since_nudge):
                 yield from self._leave_loop()
             tokens = self._before_loop((yield from self._read_ahead()))
             own = yield from self._own_steps(tokens)
@@ -78,7 +78,7 @@ class BaseTokens:
             return tokens[-1], own[len(tokens) - 1]
 
     def keep(self, token: Token) -> Generator[Action, Any, None]:
-        """Append the token that `run` has returned. The base model goes on after it."""
+        """Append the token that `run` has returned. The base model continues after it."""
         yield from self._append([token])
 
     def nudge(self, step: Step) -> Generator[Action, Any, None]:
@@ -97,7 +97,7 @@ class BaseTokens:
         yield from self._write(step.text)
 
     def replace(self, step: Step) -> Generator[Action, Any, None]:
-        """Append another token of the base model than the one that `run` has returned. It starts again after it."""
+        """Append another token of the base model in place of the one from `run`. It starts again after that."""
         yield from self._append([(step,)])
         self.restart()
 
@@ -181,7 +181,7 @@ class BaseTokens:
         yield from self._answer.append_words(words)
         self._answer.check_budget()
         self._is_nudged = True
-        self._run = []
+        self._since_nudge = []
         self.restart()
 
     def _whole_character(self) -> Generator[Action, Any, Step]:
@@ -199,14 +199,14 @@ class BaseTokens:
     def _before_loop(self, tokens: list[Token]) -> list[Token]:
         """Return the tokens up to one that completes a loop."""
         texts = [token[-1].text for token in tokens if self._is_kept(token)]
-        ends = (end for end in range(1, len(texts)) if _repeats([*self._run, *texts[:end]]))
+        ends = (end for end in range(1, len(texts)) if _repeats([*self._since_nudge, *texts[:end]]))
         return tokens[: next(ends, len(tokens))]
 
     def _leave_loop(self) -> Generator[Action, Any, None]:
         """Let the nudging model write a proposal, as at the start of a round of the paper's rule.
 
         Raises:
-            Finished: It ends its turn within the proposal, or the base model loops again and again.
+            Finished: The nudging model ends its turn within the proposal, or this is the fourth loop.
         """
         self._loops += 1
         if self._loops == LOOPS:
@@ -230,7 +230,7 @@ class BaseTokens:
     def _append(self, tokens: Sequence[Token]) -> Generator[Action, Any, None]:
         for token in tokens:
             yield from self._answer.append_steps(token)
-            self._run.append(token[-1].text)
+            self._since_nudge.append(token[-1].text)
             self._is_nudged = False
 
 

@@ -10,8 +10,7 @@ top token. Tokens of the two models are the same if their texts are.
 
 Source: Gan, Li and Luo, "To Intervene or Not: Guiding Inference-time Alignment with Probabilistic Model Blending",
 arXiv 2606.11201, and its program (`compute_blend_alpha`). Two differences: the program blends the 100 most probable
-tokens, and we blend 20, which every server gives; there the base model may end the answer, and here only the nudging
-model may.
+tokens, and this rule 20; there the base model may end the answer, and here only the nudging model may.
 """
 
 from collections.abc import Generator
@@ -60,9 +59,13 @@ def rounds(answer: UnfinishedAnswer, settings: Settings) -> Generator[Action, An
 
 
 def blended(base: Step, nudging: Step, settings: Settings, position: int) -> Blended | None:
-    """Return the most probable token of the blend, or a sample, which depends only on the seed and the position.
+    """Return the next token of the blend, or None if neither model has a token with a whole character.
 
-    None if neither model has a token with a whole character.
+    Args:
+        base: The base model's step, with its alternatives.
+        nudging: The nudging model's step in the same place, with its alternatives.
+        settings: At temperature 0 the most probable token is returned, else a sample.
+        position: The length of the answer in characters. A sample depends only on the seed and this position.
     """
     p, q = _distribution(base), _distribution(nudging)
     p.pop(None, None)  # only the nudging model ends an answer

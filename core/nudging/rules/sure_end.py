@@ -16,12 +16,12 @@ from nudging.step import Step
 AHEAD = 4
 """The base model's tokens are read this far ahead, so that the nudging model checks them in one forward pass."""
 
-SURE_END = Step("", 1.0, end=True)
+DONE = Step("", 1.0, end=True)
 """Stands where the nudging model is sure that the answer is done."""
 
 
 def is_sure_end(step: Step, end: float) -> bool:
-    """Return True if this step of the nudging model ends the answer: it ends the turn, with a probability of `end`."""
+    """Return True if this step of the nudging model ends its turn with a probability of at least `end`, above 0."""
     return end > 0 and step.end and step.own_probability >= end
 
 
@@ -31,7 +31,7 @@ def is_within_word(before: str, after: str) -> bool:
 
 
 class CheckedSteps:
-    """The base model's steps, with `SURE_END` before the first one that comes after the answer is done.
+    """The base model's steps, with `DONE` in place of the first one after a sure end.
 
     Args:
         first: The action that brings the first step.
@@ -47,9 +47,11 @@ class CheckedSteps:
     def next(self, text: str) -> Generator[Action, Any, Step | None]:
         """Return the next step after the answer `text`, or None after the last one."""
         if not self._read:
-            end, steps = self._end, (yield from self._read_ahead())
-            done = (yield from _sure_end(text, steps, end)) if end else None
-            self._read.extend(steps if done is None else [*steps[:done], SURE_END])
+            steps = yield from self._read_ahead()
+            done = (yield from _sure_end(text, steps, self._end)) if self._end else None
+            self._read.extend(steps if done is None else [*steps[:done], DONE])
+            if not self._is_sure(steps[-1]):
+                self._end = 0  # the steps after it are not appended
         return self._read.popleft()
 
     def _read_ahead(self) -> Generator[Action, Any, list[Step | None]]:
@@ -58,10 +60,12 @@ class CheckedSteps:
             step: Step | None = yield self._action
             self._action = More()
             steps.append(step)
-            if step is None or step.end or step.probability < self._threshold:
-                self._end = 0  # the steps after an unsure one are not appended
+            if not self._is_sure(step):
                 break
         return steps
+
+    def _is_sure(self, step: Step | None) -> bool:
+        return step is not None and not step.end and step.probability >= self._threshold
 
 
 def _sure_end(text: str, steps: Sequence[Step | None], end: float) -> Generator[Action, Any, int | None]:

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator
 from typing import Any
 
 from nudging.rules.actions import Action, Ask, More, Prefetch
-from nudging.rules.sure_end import SURE_END, CheckedSteps
+from nudging.rules.sure_end import DONE, CheckedSteps
 from nudging.rules.unfinished import Finished, UnfinishedAnswer
 from nudging.settings import Settings
 from nudging.step import Step
@@ -45,7 +45,7 @@ def rounds(answer: UnfinishedAnswer, settings: Settings) -> Generator[Action, An
 
 
 def _proposal(answer: UnfinishedAnswer, lookahead: int) -> Generator[Action, Any, tuple[str, bool]]:
-    """Return the nudging model's next `lookahead` tokens as text, and whether it ends its turn within them."""
+    """Return the nudging model's next `lookahead` tokens as text, and True if it ends its turn within them."""
     step: Step | None = yield Ask("nudging", answer.text, lookahead)
     if step is None:
         raise Finished("length")  # its context is full
@@ -124,11 +124,11 @@ def _chunk(answer: UnfinishedAnswer, run: str, steps: CheckedSteps, threshold: f
             break
         step = yield from steps.next(before + whole)
     if accepted in before:
-        is_whole = step is not SURE_END  # the start of a chunk may well be a single full stop
+        is_whole = step is not DONE  # the start of a chunk may well be a single full stop
         if (is_whole and whole in run) or len(accepted.split(" ")) > LONG_CHUNK:
             held = []
             sure = False
         yield from answer.append_steps(held)
-    if step is SURE_END:
+    if step is DONE:
         raise Finished("stop")
     return sure and step is None

@@ -46,7 +46,13 @@ def choose(
 
 
 def _choice(row: list[float], is_sampled: bool) -> Choice:
-    """Return a choice from its token, its probability, that of a sampled token, and the alternatives' two halves."""
+    """Return the choice in a row.
+
+    Args:
+        row: The token, the top probability, the token's own probability if it was sampled, the tokens of all
+            alternatives, and then their probabilities.
+        is_sampled: True if the token was sampled.
+    """
     first = 3 if is_sampled else 2
     count = (len(row) - first) // 2
     listed = zip(row[first : first + count], row[first + count :], strict=True)
