@@ -14,7 +14,11 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 COMMANDS = ["ask", "chat", "serve", "analyze", "eval", "tune"]
-SETTINGS = {"analyze": ["max_tokens"], "eval": ["lookahead", "max_tokens"], "tune": ["lookahead", "max_tokens"]}
+SETTINGS = {
+    "analyze": ["max_tokens"],
+    "eval": ["rule", "bet", "end", "lookahead", "max_tokens"],
+    "tune": ["lookahead", "max_tokens"],
+}
 """The settings of commands that do not use all of them."""
 
 KEY = "sk-1234"

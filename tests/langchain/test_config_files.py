@@ -61,7 +61,11 @@ def test_a_written_file_has_no_fields_of_langchain_and_no_keys(kind: Any, file: 
     options = {"base_url": "http://localhost:1/v1", "base_api_key": "sk-secret", "tags": ["t"], "streaming": True}
     original = kind(**GEMMA, **options)
     original.write_config(file)
-    assert json.loads(file.read_text()) == GEMMA | {"threshold": 0.3, "base_url": "http://localhost:1/v1"}
+    assert json.loads(file.read_text()) == GEMMA | {
+        "threshold": 0.3,
+        "end": SURE_END,
+        "base_url": "http://localhost:1/v1",
+    }
     assert kind.from_config(file).nudger.settings == original.nudger.settings
 
 

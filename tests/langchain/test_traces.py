@@ -7,6 +7,7 @@ import pytest
 from langchain_core.tracers.base import BaseTracer
 from langchain_core.tracers.schemas import Run
 from nudging import Nudger, ScriptedModel
+from nudging.settings import SURE_END
 from openinference.instrumentation.langchain import LangChainInstrumentor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from recorders import recorded_spans
@@ -16,7 +17,7 @@ from langchain_nudging import ChatNudging, NudgingLLM
 TEXT = "Why, hello there! How can I help you today? There is much that I know, and more that I do not."
 MODEL = ScriptedModel(TEXT, name="greeter")
 FIELDS: dict[str, Any] = {"base_model": MODEL, "nudging_model": MODEL}
-USAGE = Nudger(**FIELDS).generate("Hi").usage
+USAGE = Nudger(**FIELDS, end=SURE_END).generate("Hi").usage
 
 METHODS = {
     "invoke": lambda model, config: model.invoke("Hi", config),

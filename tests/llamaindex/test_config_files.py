@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from llama_index.core.callbacks import CallbackManager
 from nudging import Nudger, ScriptedModel, SettingsError
+from nudging.settings import SURE_END
 
 from llamaindex_nudging import NudgingLLM
 from llamaindex_nudging.llms import DELIMITERS
@@ -31,7 +32,7 @@ def test_an_llm_is_built_from_a_file_and_llamaindexs_own_arguments(file: Path) -
     assert type(llm) is NudgingLLM
     assert (llm.callback_manager, llm.system_prompt, llm.context_window) == (manager, "Be kind.", 512)
     assert (llm.threshold, llm.max_tokens, llm.stop) == (0.2, 9, DELIMITERS)
-    assert llm.nudger.identity == Nudger.from_config(file, max_tokens=9, stop=DELIMITERS).identity
+    assert llm.nudger.identity == Nudger.from_config(file, max_tokens=9, stop=DELIMITERS, end=SURE_END).identity
     scripted = ScriptedModel("Hello there")
     assert (
         NudgingLLM.from_config(file, base_model=scripted, nudging_model=scripted).complete("Hi").text == "Hello there"
@@ -53,7 +54,12 @@ def test_a_written_file_has_the_stop_strings_for_every_class(file: Path, stop: l
         **GEMMA, stop=stop, system_prompt="Be kind.", base_url="http://h/v1", base_api_key="sk-secret"
     )
     original.write_config(file)
-    assert json.loads(file.read_text()) == GEMMA | {"threshold": 0.3, "stop": stop, "base_url": "http://h/v1"}
+    assert json.loads(file.read_text()) == GEMMA | {
+        "threshold": 0.3,
+        "end": SURE_END,
+        "stop": stop,
+        "base_url": "http://h/v1",
+    }
     assert NudgingLLM.from_config(file).nudger.settings == original.nudger.settings
     assert Nudger.from_config(file).settings == original.nudger.settings
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from nudging import Nudger, Step, UnsupportedModelError
+from nudging import Nudger, UnsupportedModelError
 from nudging.models.remote.chunks import ChunkParser, CutOffError
 from standin import QUESTIONS, StandIn, remote
 
@@ -41,10 +41,11 @@ def test_a_chunk_becomes_steps(last: Any, steps: list[tuple[str, bool]]) -> None
     assert [(step.text, step.end) for step in parser.push(last)] == steps
 
 
-def test_the_probability_of_a_step_is_that_of_the_top_token() -> None:
+def test_a_step_has_the_probability_of_the_top_token_and_its_own() -> None:
     sampled = chunk(" b", [" b"], probability=0.25)
     sampled.choices[0].logprobs.top_logprobs = [{" a": math.log(0.5), " b": math.log(0.25)}]
-    assert ChunkParser().push(sampled) == [Step(" b", pytest.approx(0.5))]
+    (step,) = ChunkParser().push(sampled)
+    assert (step.text, step.probability, step.own_probability) == (" b", pytest.approx(0.5), pytest.approx(0.25))
 
 
 def test_a_stream_that_ends_without_a_finish_reason_is_cut_off() -> None:
