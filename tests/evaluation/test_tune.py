@@ -23,12 +23,12 @@ from nudging.evaluation.halving import answer_count
 from nudging.evaluation.intervals import paired_interval
 from nudging.evaluation.methods import Method, make_method
 from nudging.evaluation.results import Interval
-from nudging.evaluation.tune import PAPER, Result, Setting, System, TunedAnswer, Tuning, settings_of, split, tune
+from nudging.evaluation.tune import PAPER, Result, Setting, System, TunedAnswer, Tuning, combinations, split, tune
 from nudging.evaluation.tune_data import Question
 from nudging.evaluation.tune_report import advice, as_markdown, cautions, draw_tuning
 from typer.testing import CliRunner
 
-SETTINGS = settings_of(["words", "tokens", "bet"], [0.3, 0.4], [0.2], [0.0, 0.5])
+SETTINGS = combinations(["words", "tokens", "bet"], [0.3, 0.4], [0.2], [0.0, 0.5])
 BEST = Setting("bet", 0.2, 0.5)
 QUESTIONS = [
     Question(str(number), [{"role": "user", "content": f"{number}?"}], lambda answer: "right" in answer.text)
@@ -104,7 +104,7 @@ def untimed(tuning: Tuning) -> Tuning:
 
 
 def test_settings_are_the_combinations_of_rules_numbers_and_ends() -> None:
-    assert [one.label for one in settings_of(["words", "bet"], [0.3, 0.4], [0.2], [0, 0.5])] == [
+    assert [one.label for one in combinations(["words", "bet"], [0.3, 0.4], [0.2], [0, 0.5])] == [
         "words, threshold=0.3",
         "words, threshold=0.3, end=0.5",
         "words, threshold=0.4",
@@ -112,7 +112,7 @@ def test_settings_are_the_combinations_of_rules_numbers_and_ends() -> None:
         "bet, bet=0.2",
         "bet, bet=0.2, end=0.5",
     ]
-    assert settings_of(["words", "words"], [0.4, 0.4], [], [0.0]) == [PAPER]
+    assert combinations(["words", "words"], [0.4, 0.4], [], [0.0]) == [PAPER]
     assert BEST.phrase == "rule bet with bet=0.2 and end=0.5"
 
 
@@ -129,7 +129,7 @@ def test_settings_are_the_combinations_of_rules_numbers_and_ends() -> None:
 )
 def test_wrong_settings_raise(rules: list[str], thresholds: list[float], ends: list[float], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
-        settings_of(rules, thresholds, [0.2], ends)
+        combinations(rules, thresholds, [0.2], ends)
 
 
 # the choice

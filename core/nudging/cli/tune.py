@@ -72,7 +72,7 @@ def tune(
         from nudging.evaluation.plots import require_matplotlib
 
         require_matplotlib()
-        settings = tuning.settings_of(
+        settings = tuning.combinations(
             names(rules), numbers("--thresholds", thresholds), numbers("--bets", bets), numbers("--ends", ends)
         )
         questions, conditions = _questions(file, tasks, data, score, system, limit)

@@ -23,7 +23,6 @@ from nudging.evaluation.methods import Method, did_you_mean, make_method
 from nudging.evaluation.results import Interval
 from nudging.evaluation.tune_data import Question
 from nudging.nudger import Nudger
-from nudging.request import Options
 from nudging.settings import NUMBERS, RuleName, Settings
 
 RULES: tuple[RuleName, ...] = get_args(RuleName)
@@ -198,7 +197,7 @@ class Tuning:
         return self.chosen.setting
 
 
-def settings_of(
+def combinations(
     rules: Sequence[str], thresholds: Sequence[float], bets: Sequence[float], ends: Sequence[float]
 ) -> list[Setting]:
     """Return every combination of a rule, its thresholds (or bets) and an end, without duplicates.
@@ -390,9 +389,8 @@ class _Run:
         if system in self.left_out:
             return None
         method, started = self._method(system), perf_counter()
-        options: Options = {"stop": list(question.stop)} if question.stop else {}
         try:
-            record = method.answer(question.messages, options, cancelled)
+            record = method.answer(question.messages, {}, cancelled)
         except PromptError as error:
             log.warning("question %s cannot be asked: %s", question.id, error)
             record = AnswerRecord(problem=str(error))
@@ -420,9 +418,7 @@ class _Run:
 
     def _key(self, system: System, question: Question) -> str:
         method = self._method(system)
-        return log_key(
-            method=method.name, identity=method.identity, messages=question.messages, stop=list(question.stop)
-        )
+        return log_key(method=method.name, identity=method.identity, messages=question.messages)
 
     def _count(self, key: str, label: str) -> None:
         if key not in self._counted:

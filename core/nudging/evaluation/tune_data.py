@@ -41,13 +41,11 @@ class Question:
         id: A name, for people who read the log of answers.
         messages: The conversation that both models get.
         is_right: Returns True if an answer is right.
-        stop: Strings that end the answer.
     """
 
     id: str
     messages: Sequence[Message]
     is_right: Callable[[AnswerRecord], bool]
-    stop: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
