@@ -110,6 +110,16 @@ def test_ctrl_c_leaves_a_clean_terminal(pair: tuple[Path, Path]) -> None:
     assert b"Traceback" not in seen
 
 
+def test_ctrl_c_keeps_the_columns_of_a_comparison_on_the_screen(tiny_base: Path, tiny_nudging: Path) -> None:
+    options = ["--max-tokens", "20000", *models(tiny_base, tiny_nudging)]
+    seen, exit_code = interrupted([sys.executable, "-m", "nudging", "compare", "why", *options], after=b"\x1b[36m")
+    assert exit_code == 130
+    *_, last_drawing = seen.decode(errors="replace").split("gemma alone")
+    assert re.search(r"\x1b\[36m.*\d+ tokens · [\d.]+ s.*waiting.*waiting", last_drawing, re.DOTALL)
+    assert seen.rstrip().endswith(b"interrupted")
+    assert seen.count(b"\x1b[?25h") >= seen.count(b"\x1b[?25l")
+
+
 def interrupted(command: list[str], after: bytes) -> tuple[bytes, int]:
     """Return what a command writes to a terminal, and its exit code. Ctrl-C is sent once it has written `after`."""
     leader, follower = pty.openpty()

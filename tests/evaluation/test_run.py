@@ -27,7 +27,6 @@ from nudging.evaluation.methods import METHODS, Method, make_method
 from nudging.evaluation.plan import Plan
 from nudging.evaluation.results import Interval
 from nudging.evaluation.run import TASK_FILES, evaluate
-from nudging.evaluation.single_model import generate_alone
 from tiny import tiny_llama
 from typer.testing import CliRunner
 
@@ -368,40 +367,6 @@ def test_an_error_of_the_judge_leaves_the_answer_unjudged(
 
 
 # methods
-
-
-@pytest.mark.parametrize(("author", "prompt"), [("base", "Say hello.\n"), ("nudging", "user: Say hello.\nassistant: ")])
-def test_generate_alone_uses_the_models_prompt_in_the_pair(author: Any, prompt: str) -> None:
-    asked = []
-
-    def write(prompt: str, text: str) -> list[Step]:
-        asked.append(prompt)
-        return [Step("Hello", 1.0), Step(" there", 1.0), Step(" and", 1.0), Step("", 1.0, end=True)]
-
-    model = ScriptedModel(write)
-    nudger = Nudger(model, model)
-    whole = generate_alone(nudger, author, "Say hello.")
-    assert asked == [prompt]
-    assert (whole.text, whole.finish_reason) == ("Hello there and", "stop")
-    assert whole.usage.completion_tokens == 3
-    assert {piece.author for piece in whole.pieces} == {author}
-    cut = generate_alone(nudger, author, "Say hello.", max_tokens=2)
-    assert (cut.text, cut.finish_reason) == ("Hello there", "length")
-    stopped = generate_alone(nudger, author, "Say hello.", stop="the")
-    assert (stopped.text, stopped.finish_reason) == ("Hello ", "stop")
-
-
-def test_the_base_model_alone_decodes_greedily(tiny: Nudger) -> None:
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    folder = tiny.model_names[0]
-    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
-    prompt = tokenizer(tiny.prompts("the sky").base, return_tensors="pt")
-    with torch.no_grad():
-        tokens = model.generate(**prompt, max_new_tokens=12, do_sample=False)[0, prompt["input_ids"].shape[1] :]
-    answer = generate_alone(tiny, "base", "the sky", max_tokens=12)
-    assert answer.text == tokenizer.decode(tokens, skip_special_tokens=True)
 
 
 def test_an_unknown_method_raises_with_a_suggestion(scripted: Nudger) -> None:

@@ -11,6 +11,7 @@ from nudging.answer import Answer
 from nudging.cli.console import err, loading, out, print_error, reported_errors
 from nudging.cli.nudger import make_nudger
 from nudging.cli.options import SYSTEM, NudgerOptions, System, nudger_options
+from nudging.cli.question import Question, conversation, system_message
 from nudging.display import as_rich
 from nudging.errors import PromptError
 from nudging.nudger import Nudger
@@ -21,7 +22,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print each answer as one lin
 
 @nudger_options(end=SURE_END)
 def ask(
-    question: Annotated[str, typer.Argument(help="The question; - reads it from standard input")],
+    question: Question,
     options: NudgerOptions,
     system: System = SYSTEM,
     as_json: Json = False,
@@ -29,8 +30,7 @@ def ask(
     """Answer one question."""
     with reported_errors():
         nudger = make_nudger(options)
-        text = typer.get_text_stream("stdin").read().strip() if question == "-" else question
-        _print_answer(nudger, [*_system_message(system), {"role": "user", "content": text}], as_json)
+        _print_answer(nudger, conversation(question, system), as_json)
 
 
 @nudger_options(end=SURE_END)
@@ -38,7 +38,7 @@ def chat(options: NudgerOptions, system: System = SYSTEM, as_json: Json = False)
     """Chat until an empty line or Ctrl-D. Ctrl-C stops an answer."""
     with reported_errors():
         nudger = make_nudger(options)
-        messages = _system_message(system)
+        messages = system_message(system)
         while question := _next_question():
             user = {"role": "user", "content": question}
             try:
@@ -80,7 +80,3 @@ def _next_question() -> str:
         return input().strip()
     except EOFError:
         return ""
-
-
-def _system_message(text: str) -> list[dict[str, str]]:
-    return [{"role": "system", "content": text}] if text else []

@@ -1,5 +1,7 @@
 """One model of a pair without the other, for comparison with nudging."""
 
+from collections.abc import Generator
+from contextlib import closing
 from threading import Event
 
 from typing_extensions import Unpack
@@ -9,7 +11,7 @@ from nudging.models.base import Sampling, Session
 from nudging.nudger import Nudger
 from nudging.prompting.conversation import Prompt
 from nudging.request import Options, Request
-from nudging.rules.unfinished import find_stop
+from nudging.rules.unfinished import find_stop, stop_start
 from nudging.settings import Settings
 
 
@@ -31,17 +33,27 @@ def generate_alone(
     Raises:
         NudgingError: An error that `Nudger.generate` raises.
     """
+    pieces = stream_alone(nudger, author, prompt, cancelled=cancelled, **options)
+    while True:
+        try:
+            next(pieces)
+        except StopIteration as finished:
+            answer: Answer = finished.value
+            return answer
+
+
+def stream_alone(
+    nudger: Nudger, author: Author, prompt: Prompt, *, cancelled: Event | None = None, **options: Unpack[Options]
+) -> Generator[Piece, None, Answer]:
+    """Yield the pieces of the answer of `generate_alone`, and return that answer. Arguments and errors are the same."""
     settings = Request.checked(prompt, nudger.settings, **options).settings
     prompts, sampling = nudger.prompts(prompt), None
     if settings.temperature:
         sampling = Sampling(settings.temperature, settings.top_p, f"{settings.seed}:{author}")
     model, text = (nudger.base_model, prompts.base) if author == "base" else (nudger.nudging_model, prompts.nudging)
-    session = model.session(text, author=author, sampling=sampling)
-    try:
-        written, tokens, finish_reason = _decode(session, settings, cancelled or Event())
+    with closing(model.session(text, author=author, sampling=sampling)) as session:
+        written, tokens, finish_reason = yield from _decode(session, author, settings, cancelled or Event())
         usage = session.usage()
-    finally:
-        session.close()
     by_author = {"base": ModelUsage(), "nudging": ModelUsage()} | {author: usage}
     return Answer(
         pieces=(Piece(written, author, tokens, 0),) if written else (),
@@ -50,19 +62,27 @@ def generate_alone(
     )
 
 
-def _decode(session: Session, settings: Settings, cancelled: Event) -> tuple[str, int, FinishReason]:
-    """Return the text, its length in tokens, and the reason why it ended."""
-    written, tokens = "", 0
-    steps = session.steps("", settings.max_tokens)
-    try:
+def _decode(
+    session: Session, author: Author, settings: Settings, cancelled: Event
+) -> Generator[Piece, None, tuple[str, int, FinishReason]]:
+    """Yield text once no stop string can begin in it. Return the whole text, its tokens, and the reason of its end."""
+    text, tokens, yielded, yielded_tokens = "", 0, 0, 0
+    finish_reason: FinishReason = "length"
+    with closing(session.steps("", settings.max_tokens)) as steps:
         for step in steps:
             if step.end:
-                return written, tokens, "stop"
-            written, tokens = written + step.text, tokens + 1
-            if (stop := find_stop(written, settings.stop)) is not None:
-                return written[:stop], tokens, "stop"
+                finish_reason = "stop"
+                break
+            text, tokens = text + step.text, tokens + 1
+            if (stop := find_stop(text, settings.stop, yielded)) is not None:
+                text, finish_reason = text[:stop], "stop"
+                break
+            final = stop_start(text, settings.stop)
+            if final > yielded:
+                yield Piece(text[yielded:final], author, tokens - yielded_tokens, 0)
+                yielded, yielded_tokens = final, tokens
             if cancelled.is_set():
                 break
-    finally:
-        steps.close()
-    return written, tokens, "length"
+    if text[yielded:]:
+        yield Piece(text[yielded:], author, tokens - yielded_tokens, 0)
+    return text, tokens, finish_reason

@@ -95,7 +95,7 @@ class UnfinishedAnswer:
         if found is not None:
             yield from self._cut(found)
             raise Finished("stop")
-        yield from self.release(len(self.text) - self._held_back())
+        yield from self.release(stop_start(self.text, self._stop))
 
     def _cut(self, end: int) -> Generator[Action, Any, None]:
         """Remove the text from character `end` on. None of it has been released."""
@@ -108,12 +108,13 @@ class UnfinishedAnswer:
                 self._pending.append(Piece(piece.text[:-excess], piece.author, fitted.tokens, piece.round))
             excess = max(0, excess - len(piece.text))
 
-    def _held_back(self) -> int:
-        """Return the length of the end of the text that may be the start of a stop string."""
-        starts = (n for string in self._stop for n in range(1, len(string)) if self.text.endswith(string[:n]))
-        return max(starts, default=0)
-
 
 def find_stop(text: str, stop: Sequence[str], start: int = 0) -> int | None:
     """Return where the first stop string begins in `text`, looking from character `start` on, or None."""
     return min((at for string in stop if (at := text.find(string, start)) >= 0), default=None)
+
+
+def stop_start(text: str, stop: Sequence[str]) -> int:
+    """Return where the longest end of `text` begins that may be the start of a stop string; else its length."""
+    starts = (n for string in stop for n in range(1, len(string)) if text.endswith(string[:n]))
+    return len(text) - max(starts, default=0)
