@@ -46,7 +46,7 @@ class ChatNudging(NudgerFields, BaseChatModel):
 
         >>> from langchain_nudging import ChatNudging
         >>> chat = ChatNudging(base_model="google/gemma-3-270m", nudging_model="HuggingFaceTB/SmolLM2-135M-Instruct")
-        >>> chat.invoke("Why is the sky blue?").content  # doctest: +SKIP
+        >>> chat.invoke("Why is the sky blue?").content
 
     The fields are the arguments of `nudging.Nudger`. The settings (rule, threshold, bet, end, lookahead, max_tokens,
     temperature, top_p, seed, stop, logprobs) can also be given per call: `chat.invoke(question, threshold=0.3)`. A
@@ -55,6 +55,10 @@ class ChatNudging(NudgerFields, BaseChatModel):
     The author of each chunk ("base" or "nudging") is in `response_metadata["author"]`. A message has all pieces with
     their authors in `response_metadata["pieces"]`, and also `finish_reason`, `nudge_ratio`, `rule`, `nudging_words`,
     the work of each model (`base`, `nudging`) and, if they were requested, the base model's `logprobs`.
+
+    Attributes:
+        end (float): The probability of a sure end, in [0, 1]. Default 0.5, unlike in `Nudger`.
+        streaming (bool): True reports each token to callbacks in `invoke` too. Default False.
     """
 
     @property

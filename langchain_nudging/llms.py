@@ -26,10 +26,14 @@ class NudgingLLM(NudgerFields, BaseLLM):
 
         >>> from langchain_nudging import NudgingLLM
         >>> llm = NudgingLLM(base_model="google/gemma-3-270m", nudging_model="HuggingFaceTB/SmolLM2-135M-Instruct")
-        >>> llm.invoke("Why is the sky blue?")  # doctest: +SKIP
+        >>> llm.invoke("Why is the sky blue?")
 
     The prompt is sent as a user message. Fields and options of a call are those of `ChatNudging`. The metadata that
     `ChatNudging` puts into `response_metadata` is in `generation_info` here.
+
+    Attributes:
+        end (float): The probability of a sure end, in [0, 1]. Default 0.5, unlike in `Nudger`.
+        streaming (bool): True reports each token to callbacks in `invoke` too. Default False.
     """
 
     @property

@@ -63,7 +63,7 @@ class NudgingLLM(NudgerConfig, FunctionCallingLLM):
 
         >>> from llamaindex_nudging import NudgingLLM
         >>> llm = NudgingLLM(base_model="google/gemma-3-270m", nudging_model="HuggingFaceTB/SmolLM2-135M-Instruct")
-        >>> llm.complete("Why is the sky blue?").text  # doctest: +SKIP
+        >>> llm.complete("Why is the sky blue?").text
 
     The fields are the arguments of `nudging.Nudger`. The settings (rule, threshold, bet, end, lookahead, max_tokens,
     temperature, top_p, seed, stop, logprobs) can also be given per call: `llm.complete(question, threshold=0.3)`. A
@@ -76,6 +76,12 @@ class NudgingLLM(NudgerConfig, FunctionCallingLLM):
     By default an answer ends at the delimiter of LlamaIndex's own prompts. Your own `stop` replaces this default.
 
     No call raises a ValueError, because LlamaIndex takes one for a malformed answer: it is a `NudgingLLMError`.
+
+    Attributes:
+        end (float): The probability of a sure end, in [0, 1]. Default 0.5, unlike in `Nudger`.
+        stop (tuple[str, ...]): Strings that end the answer. Default the delimiter of LlamaIndex's prompts.
+        context_window (int | None): The maximum length of prompt and answer, in tokens. By default as the models say.
+        is_function_calling_model (bool | None): False lets LlamaIndex ask for tool calls as text. Default True.
     """
 
     end: End = SURE_END
@@ -97,6 +103,7 @@ class NudgingLLM(NudgerConfig, FunctionCallingLLM):
 
     @classmethod
     def class_name(cls) -> str:
+        """Return the name by which LlamaIndex stores and restores an LLM of this class."""
         return "NudgingLLM"
 
     @property
@@ -107,6 +114,10 @@ class NudgingLLM(NudgerConfig, FunctionCallingLLM):
     @property
     @translated_errors()
     def metadata(self) -> LLMMetadata:
+        """The context window, the output length and the abilities of the pair, for LlamaIndex's prompt helpers.
+
+        The context window is the smaller one of both models, minus the tokens of the chat template.
+        """
         pair = repr((self.config_of("base").identity, self.config_of("nudging").identity))
         return LLMMetadata(
             context_window=self.context_window or context_window(self.nudger, pair),
@@ -129,35 +140,64 @@ class NudgingLLM(NudgerConfig, FunctionCallingLLM):
 
     @llm_chat_callback()
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """Return the answer to a conversation.
+
+        Args:
+            messages: The messages. Histories of other LLM classes are understood too.
+            **kwargs: Options of this call: settings, `schema` or `regex`, `tools` and `tool_choice`.
+
+        Raises:
+            NudgingLLMError: A setting, a message, a schema or a tool is not valid.
+            ModelError: A model cannot be loaded or used.
+        """
         return self._generate(conversation(messages), kwargs)
 
     @llm_completion_callback()
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        """Return the answer to a text, which is sent as a user message.
+
+        Args:
+            prompt: The text.
+            formatted: True leaves out `completion_to_prompt`, because the text has its form already.
+            **kwargs: Options of this call, as in `chat`. Errors are those of `chat`.
+        """
         return to_completion(self._generate(self._format_prompt(prompt, formatted), kwargs))
 
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
+        """Yield a response for each piece of the answer: `message` has the text so far, and `delta` what is new.
+
+        Arguments and errors are those of `chat`. Closing the generator stops the decoding.
+        """
         return self._stream(conversation(messages), kwargs)
 
     @llm_completion_callback()
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
+        """Yield a response for each piece of the answer: `text` is the text so far, and `delta` what is new.
+
+        Arguments and errors are those of `complete`. Closing the generator stops the decoding.
+        """
         prompt = self._format_prompt(prompt, formatted)
         return (to_completion(response) for response in self._stream(prompt, kwargs))
 
     @llm_chat_callback()
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """Run `chat` without blocking the event loop."""
         return await self._agenerate(conversation(messages), kwargs)
 
     @llm_completion_callback()
     async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        """Run `complete` without blocking the event loop."""
         return to_completion(await self._agenerate(self._format_prompt(prompt, formatted), kwargs))
 
     @llm_chat_callback()
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
+        """Run `stream_chat` without blocking the event loop."""
         return self._astream(conversation(messages), kwargs)
 
     @llm_completion_callback()
     async def astream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseAsyncGen:
+        """Run `stream_complete` without blocking the event loop."""
         prompt = self._format_prompt(prompt, formatted)
         return (to_completion(response) async for response in self._astream(prompt, kwargs))
 

@@ -24,8 +24,8 @@ PAGES = [f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))]
 
 URL = "http://localhost"
 
-OWN_TESTS = "docs/deployment.md", "docs/evaluation.md", "docs/baselines.md"
-"""Pages whose code needs servers or data, and has a test of its own."""
+OWN_TESTS = "docs/deployment.md", "docs/evaluation.md", "docs/baselines.md", "docs/testing.md"
+"""Pages whose code needs servers or data, or no models at all, and has a test of its own."""
 
 SNIPPETS = {
     **{f"README.md-{number}": block for number, block in enumerate(python_blocks("README.md"), 1)},
@@ -159,6 +159,12 @@ def test_the_snippet_of_the_baselines_page_runs(tmp_path: Path, capsys: pytest.C
     one_family = {f'"{name}"': repr(str(tiny_llama(tmp_path / str(seed), seed))) for seed, name in enumerate(names)}
     execute("\n".join(python_blocks("docs/baselines.md")), one_family)
     assert capsys.readouterr().out.strip()
+
+
+def test_the_snippets_of_the_testing_page_run(capsys: pytest.CaptureFixture[str]) -> None:
+    printed = "Hello there, how can I help?\n(ToolCall(name='look_up', arguments={'country': 'France'}),)\n"
+    exec(compile("\n".join(python_blocks("docs/testing.md")), "snippet", "exec"), {"__name__": "snippet"})  # noqa: S102
+    assert capsys.readouterr().out == f"{printed}Hello there, how can I help? 1.0\n"
 
 
 def execute(code: str, places: dict[str, str]) -> None:

@@ -2,7 +2,7 @@
 
     >>> from nudging import Nudger
     >>> nudger = Nudger(base_model="google/gemma-3-270m", nudging_model="HuggingFaceTB/SmolLM2-135M-Instruct")
-    >>> print(nudger.generate("Why is the sky blue?"))  # doctest: +SKIP
+    >>> print(nudger.generate("Why is the sky blue?"))
 
 Source: Fei, Razeghi, Singh, "Nudging: Inference-time Alignment of LLMs via Guided Decoding", arXiv 2410.09300.
 """

@@ -15,6 +15,8 @@ Author: TypeAlias = Literal["base", "nudging"]
 """One of the two models of a pair."""
 
 FinishReason: TypeAlias = Literal["stop", "length", "loop"]
+"""The reason why an answer ended: the nudging model ended its turn or a stop string came, the answer is full, or the
+same nudging words came four times in a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class Usage:
 
     @property
     def total_tokens(self) -> int:
+        """The length of the base prompt and of the answer together, in base-model tokens."""
         return self.prompt_tokens + self.completion_tokens
 
 
@@ -110,6 +113,7 @@ class Answer:
 
     @property
     def text(self) -> str:
+        """The whole text, with its tool calls as the models wrote them: the texts of the pieces, joined."""
         return "".join(piece.text for piece in self.pieces)
 
     @property
@@ -164,7 +168,7 @@ class Answer:
 
     @property
     def summary(self) -> str:
-        """Length, nudge ratio and finish reason in one line."""
+        """Length, nudge ratio and finish reason in one line, for example "24 tokens · 17% nudged · stop"."""
         ended = f" · {self.finish_reason}" if self.finish_reason else ""
         return f"{self.usage.completion_tokens} tokens · {self.nudge_ratio:.0%} nudged{ended}"
 

@@ -38,7 +38,7 @@ class Nudger:
     """A base model, nudged by a small aligned model into answering as an assistant does.
 
         >>> nudger = Nudger(base_model="google/gemma-3-270m", nudging_model="HuggingFaceTB/SmolLM2-135M-Instruct")
-        >>> nudger.generate("Why is the sky blue?").text  # doctest: +SKIP
+        >>> nudger.generate("Why is the sky blue?").text
 
     Constructing a `Nudger` loads nothing: models are loaded when the first question is asked. Nudgers that name the
     same models share their weights. Several threads may use one `Nudger`.
@@ -47,6 +47,10 @@ class Nudger:
         base_model: The pretrained model: a hub id, a folder, a GGUF file, or a `Model`.
         nudging_model: The small aligned model, given in the same ways. It needs a chat template.
         **options: Any other field of `NudgerConfig`, for example `threshold=0.3` or `base_url="http://localhost:8001/v1"`.
+
+    Attributes:
+        settings (Settings): The settings of every answer, unless a call replaces them.
+        hints (bool): True if several likely tokens are checked in one forward pass.
 
     Raises:
         SettingsError: An option is unknown or out of range.
@@ -84,12 +88,12 @@ class Nudger:
 
     @cached_property
     def base_model(self) -> Model:
-        """The base model."""
+        """The base model, without its weights until they are needed. Nudgers that name the same model share it."""
         return shared_model(self._base, "base")
 
     @cached_property
     def nudging_model(self) -> Model:
-        """The nudging model."""
+        """The nudging model, without its weights until they are needed."""
         return shared_model(self._nudging, "nudging")
 
     @property
@@ -104,7 +108,7 @@ class Nudger:
 
     @property
     def model_names(self) -> tuple[str, str]:
-        """The names of the base model and of the nudging model."""
+        """The names of the base model and of the nudging model, as they were given."""
         return self._base.name, self._nudging.name
 
     @property
@@ -170,7 +174,7 @@ class Nudger:
 
         Args:
             prompts: The prompts.
-            at_once: The maximum number of prompts that are worked on at the same time.
+            at_once: The maximum number of prompts that are worked on at the same time. Default 16.
             **options: The options of `generate`, for all prompts.
 
         Raises:

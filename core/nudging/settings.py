@@ -106,6 +106,7 @@ class SettingsFields(BaseModel):
     temperature: Temperature = 0.0
     top_p: TopP = 1.0
     seed: Seed | None = None
+    """The same seed gives the same sampled answer. Without one, every call draws a seed of its own."""
     stop: Stop = ()
     logprobs: Logprobs = False
 

@@ -167,6 +167,7 @@ class Model(ABC):
     """A language model: it has a tokenizer and opens decoding sessions."""
 
     name: str
+    """The name under which the model was loaded, for messages, cache keys and traces."""
 
     @property
     @abstractmethod
