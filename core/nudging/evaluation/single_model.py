@@ -37,7 +37,7 @@ def generate_alone(
     while True:
         try:
             next(pieces)
-        except StopIteration as finished:
+        except StopIteration as finished:  # noqa: PERF203 (a generator returns its result so)
             answer: Answer = finished.value
             return answer
 
