@@ -98,7 +98,7 @@ def test_a_converted_model_keeps_the_threshold_of_its_family(monkeypatch: pytest
 def test_a_wrong_file_is_reported_in_one_line(file: Path, command: str, text: str | None, message: str) -> None:
     if text is not None:
         file.write_text(text)
-    required = ["why"] if command in ("ask", "tune") else []
+    required = ["why"] if command in ("ask", "compare", "tune") else []
     result = CliRunner().invoke(app, [command, *required, "--config", str(file)])
     assert result.exit_code == 2
     assert "pair.json" in result.stderr

@@ -13,7 +13,7 @@ from typer import Typer
 from typer.main import get_command
 from typer.testing import CliRunner
 
-COMMANDS = ["ask", "chat", "serve", "analyze", "eval", "tune"]
+COMMANDS = ["ask", "chat", "compare", "serve", "analyze", "eval", "tune", "doctor"]
 SETTINGS = {
     "analyze": ["max_tokens"],
     "eval": ["rule", "bet", "end", "lookahead", "max_tokens"],

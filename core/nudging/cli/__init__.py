@@ -1,4 +1,4 @@
-"""The `nudging` command: ask a question, chat, compare, serve a pair, analyze it, evaluate it, tune it.
+"""The `nudging` command: ask, chat, compare; serve, analyze, evaluate and tune a pair; examine an installation.
 
 A command imports what it needs when it runs, so `nudging --help` loads no model library.
 """
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from nudging import __version__
-from nudging.cli import analyze, ask, compare, evaluate, serve, tune
+from nudging.cli import analyze, ask, compare, doctor, evaluate, serve, tune
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
 
@@ -35,3 +35,4 @@ app.command()(serve.serve)
 app.command()(analyze.analyze)
 app.command("eval")(evaluate.evaluate)
 app.command()(tune.tune)
+app.command()(doctor.doctor)
