@@ -1,10 +1,12 @@
-"""Run the examples, and every Python block of the README and the docs, offline. Most run on the real pair."""
+"""Run the examples, as notebooks, and every Python block of the README and the docs, offline, most on the real pair."""
 
 import re
 import runpy
 import sys
 from collections.abc import Iterator
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -35,6 +37,7 @@ SNIPPETS = {
 """Code by the place where it is."""
 
 EXAMPLES = {
+    "first_steps.py": "nudging  '1.'",
     "langchain_chain.py": "Paris",
     "langchain_rag.py": "330",
     "langchain_rag_sources.py": "documents.py, document 2",
@@ -47,7 +50,7 @@ EXAMPLES = {
     "llamaindex_sub_questions.py": "80",
     "llamaindex_react_agent.py": "74",
 }
-"""Scripts, and a text that their output must contain."""
+"""Scripts with a notebook, and a text that its output must contain."""
 
 AGENTS = "langchain_agent.py", "llamaindex_agent.py"
 """Scripts that need a nudging model that can call tools."""
@@ -71,16 +74,53 @@ def test_an_agent_decides_to_call_a_tool(
     assert "74" in capsys.readouterr().out
 
 
+@pytest.fixture(scope="module")
+def notebooks() -> ModuleType:
+    """The program that makes the notebooks."""
+    spec = spec_from_file_location("notebooks", ROOT / "examples" / "notebooks" / "generate.py")
+    assert spec
+    assert spec.loader
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def shown(notebook: Any) -> str:
+    """Return all outputs of a notebook as text."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    return "".join(output.text if output.output_type == "stream" else output.data["text/plain"] for output in outputs)
+
+
 @pytest.mark.parametrize(("script", "expected"), EXAMPLES.items())
-def test_an_example_prints_the_expected_answer(
-    pair: tuple[Path, Path],
-    script: str,
-    expected: str,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+def test_the_notebook_of_an_example_runs(
+    pair: tuple[Path, Path], notebooks: ModuleType, script: str, expected: str
 ) -> None:
-    run(script, monkeypatch)
-    assert expected in capsys.readouterr().out
+    """A notebook has the code of its script, so the script is not run again."""
+    notebook = notebooks.sources(script.removesuffix(".py"))
+    notebooks.run(notebook)
+    assert expected in shown(notebook)
+
+
+def test_the_notebooks_are_those_of_the_scripts(notebooks: ModuleType) -> None:
+    """If this fails: `make notebooks`."""
+    folder = ROOT / "examples" / "notebooks"
+    assert {path.stem for path in folder.glob("*.ipynb")} == set(notebooks.NOTEBOOKS)
+    assert {f"{name}.py" for name in notebooks.NOTEBOOKS} == set(EXAMPLES)
+    for name in notebooks.NOTEBOOKS:
+        text = notebooks.path(name).read_text()
+        stored = notebooks.nbformat.reads(text, as_version=4)
+        assert EXAMPLES[f"{name}.py"] in shown(stored)
+        for cell in stored.cells:
+            if cell.cell_type == "code":
+                cell.outputs = []
+        assert stored == notebooks.sources(name)
+        assert str(Path.home()) not in text
+
+
+def test_the_first_notebook_shows_answers_in_colour(notebooks: ModuleType) -> None:
+    stored = notebooks.nbformat.read(notebooks.path("first_steps"), as_version=4)
+    html = [output.data["text/html"] for cell in stored.cells for output in cell.get("outputs", ()) if "data" in output]
+    assert ['class="nudging-nudging"' in answer for answer in html] == [True, False, True]
 
 
 def run(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
