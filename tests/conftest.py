@@ -18,6 +18,17 @@ settings.register_profile("nudging", deadline=None, max_examples=60, derandomize
 settings.load_profile("nudging")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--without-models", action="store_true", help="skip the tests that need the real demo models")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--without-models"):
+        from nudging.models import demo
+
+        demo._model = lambda *_: pytest.skip("needs the demo models")
+
+
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> None:
     """Load the plugin of schemathesis for the tests that use it. It takes a second to import."""
     if file_path.name == "test_openapi.py":

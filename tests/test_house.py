@@ -6,6 +6,7 @@ from importlib import import_module
 
 import nudging
 import pytest
+from nudging._extras import required_packages
 
 import langchain_nudging
 import llamaindex_nudging
@@ -53,6 +54,12 @@ def test_the_error_for_a_missing_package_says_what_to_install() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
     assert "needs the package torch: pip install 'nudging[transformers]'" in done.stdout
+
+
+def test_the_error_for_a_package_that_is_too_old_has_its_message() -> None:
+    with pytest.raises(nudging.MissingDependencyError, match=r"it is too old.*pip install --upgrade 'nudging\[eval\]'"):
+        with required_packages("nudging eval", extra="eval"):
+            raise ImportError("it is too old")
 
 
 @pytest.mark.parametrize("package", [nudging, langchain_nudging, llamaindex_nudging])

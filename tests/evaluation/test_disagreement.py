@@ -296,7 +296,7 @@ def test_without_matplotlib_the_error_says_what_to_install(tmp_path: Path, monke
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     result = run("--out", tmp_path, "--base-model", "/nowhere", "--nudging-model", "/nowhere")
     assert result.exit_code == 1
-    assert "pip install 'nudging[eval]'" in re.sub(r"\s+", " ", result.stderr)
+    assert "pip install 'nudging[plot]'" in re.sub(r"\s+", " ", result.stderr)
 
 
 def test_an_error_keeps_the_answers_before_it(tiny_base: Path, tiny_nudging: Path, tmp_path: Path) -> None:

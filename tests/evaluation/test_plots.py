@@ -44,5 +44,5 @@ def test_importing_plots_does_not_import_matplotlib() -> None:
 
 def test_require_matplotlib_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(MissingDependencyError, match=r"a picture needs the package matplotlib: .*nudging\[eval\]"):
+    with pytest.raises(MissingDependencyError, match=r"a picture needs the package matplotlib: .*nudging\[plot\]"):
         require_matplotlib()

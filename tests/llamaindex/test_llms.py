@@ -237,7 +237,7 @@ def test_an_api_key_is_not_stored() -> None:
         repr(original),
         str(original.to_dict()),
         original.to_json(),
-        str(original.to_payload()),
+        str(original.to_payload()) if hasattr(original, "to_payload") else "",  # llama-index-core 0.14.23
         str(pickle.dumps(original)),
     ]
     assert not any(key in text for text in texts)

@@ -28,7 +28,7 @@ def require_matplotlib() -> None:
     Raises:
         MissingDependencyError: It is not installed.
     """
-    with required_packages("a picture", extra="eval"):
+    with required_packages("a picture", extra="plot"):
         import matplotlib  # noqa: F401
 
 
