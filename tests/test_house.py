@@ -57,9 +57,9 @@ def test_the_error_for_a_missing_package_says_what_to_install() -> None:
 
 
 def test_the_error_for_a_package_that_is_too_old_has_its_message() -> None:
-    with pytest.raises(nudging.MissingDependencyError, match=r"it is too old.*pip install --upgrade 'nudging\[eval\]'"):
-        with required_packages("nudging eval", extra="eval"):
-            raise ImportError("it is too old")
+    message = r"it is too old.*pip install --upgrade 'nudging\[eval\]'"
+    with pytest.raises(nudging.MissingDependencyError, match=message), required_packages("nudging eval", extra="eval"):
+        raise ImportError("it is too old")
 
 
 @pytest.mark.parametrize("package", [nudging, langchain_nudging, llamaindex_nudging])
