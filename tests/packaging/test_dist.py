@@ -20,8 +20,8 @@ ROOT = Path(__file__).parents[2]
 DIST = ROOT / "dist"
 
 SNIPPETS = {
-    "nudging": ("from nudging import", "Paris"),
-    "langchain-nudging": ("from langchain_nudging import", "Paris"),
+    "nudging": ("from nudging import", "Tokyo"),
+    "langchain-nudging": ("from langchain_nudging import", "Tokyo"),
     "llama-index-llms-nudging": ("from llamaindex_nudging import", "330"),
 }
 """By distribution: the import by which its snippet of the README is found, and a text that the snippet prints."""
@@ -90,8 +90,7 @@ def test_a_snippet_runs_in_a_fresh_environment(
     )
     done = run(python, "-I", script, folder=tmp_path)  # -I: without PYTHONPATH and the folder of the script
     assert done.returncode == 0, done.stderr
-    # docs/gguf.md: on llama.cpp, the demo pair answers with another word where two are equally probable
-    assert (SNIPPETS[name][1] if backend == "transformers" else "\n") in done.stdout
+    assert SNIPPETS[name][1] in done.stdout
 
 
 def run(*command: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
