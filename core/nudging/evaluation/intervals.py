@@ -13,7 +13,7 @@ def share_interval(values: Sequence[bool]) -> tuple[float, float, float]:
     n, share = len(values), fmean(values)
     centre = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
     half = Z * sqrt(share * (1 - share) / n + Z**2 / (4 * n**2)) / (1 + Z**2 / n)
-    return share, max(0.0, centre - half), min(1.0, centre + half)
+    return share, min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))  # rounding
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
