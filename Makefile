@@ -22,7 +22,7 @@ export HF_HUB_OFFLINE ?= 1
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell getconf _NPROCESSORS_ONLN)
 export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF
 
-.PHONY: demo demo-llamacpp test test-lowest test-standard test-vllm golden lint types format docs notebooks dist clean
+.PHONY: demo demo-llamacpp test test-families test-lowest test-standard test-vllm golden lint types format docs notebooks dist clean
 
 demo: $(VENV)/demo.installed
 	$(BIN)/nudging ask "$(QUESTION)"
@@ -37,6 +37,10 @@ test: $(VENV)/demo.installed $(VENV)/test.installed
 # the tests that need no real models, on the oldest versions that pyproject.toml allows
 test-lowest: $(VENV)/lowest.installed
 	$(VENV)/lowest/bin/python -m pytest --without-models --numprocesses 2 --dist worksteal $(ARGS)
+
+# every family of decoders that transformers has, as small random models
+test-families: $(VENV)/demo.installed $(VENV)/test.installed
+	$(BIN)/python -m pytest -m families --numprocesses 2 --dist worksteal $(ARGS)
 
 # LangChain's own test suite, its LlamaIndex counterpart, and agents, on the demo pair and on a nudging model that calls tools
 test-standard: $(VENV)/demo.installed $(VENV)/test.installed $(VENV)/tools.installed

@@ -2,6 +2,7 @@
 
 from importlib.util import find_spec
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ from nudging import Nudger, SettingsError, load_model
 from nudging.answer import Author
 from nudging.config import NudgerConfig
 from nudging.models.config import ModelConfig
-from pydantic import SecretStr
+from nudging.models.scripted import ScriptedModel
+from pydantic import SecretStr, ValidationError
 
 SHARED = {"timeout", "max_retries"}
 """The options of a model that both models of a pair have in common."""
@@ -207,3 +209,137 @@ def test_what_changes_an_answer_of_llama_cpp_is_in_the_identity() -> None:
 def test_equal_options_share_a_model_of_llama_cpp() -> None:
     assert load_model("a.gguf", n_ctx=8) is load_model("a.gguf", n_ctx=8, n_threads=1)
     assert load_model("a.gguf", n_ctx=8) is not load_model("a.gguf", n_ctx=9)
+
+
+# model_kwargs and adapter
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (None, None),
+        ({}, None),
+        ("{}", None),
+        ({"attn_implementation": "eager"}, {"attn_implementation": "eager"}),
+        ('{"attn_implementation": "eager"}', {"attn_implementation": "eager"}),
+        ('{"max_memory": {"0": "1GiB", "cpu": "2GiB"}}', {"max_memory": {0: "1GiB", "cpu": "2GiB"}}),
+        ({"token": KEY}, {"token": SecretStr(KEY)}),
+        ({"token": True}, {"token": True}),
+    ],
+)
+def test_arguments_of_from_pretrained_are_given_as_an_object_or_as_json(given: Any, kept: Any) -> None:
+    assert config_of("base", base_model_kwargs=given).model_kwargs == kept
+    assert ModelConfig(model="a", model_kwargs=given).model_kwargs == kept
+    assert config_of("nudging", base_model_kwargs=given).model_kwargs is None
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"dtype": "float16"}, "dtype is not one of them: give it as base_dtype"),
+        ({"torch_dtype": "float16"}, "torch_dtype is not one of them: give it as base_dtype"),
+        ({"device_map": "auto"}, "device_map is not one of them: give it as base_device_map"),
+        ({"revision": "main"}, "revision is not one of them: give it as base_revision"),
+        ({"gguf_file": "a.gguf"}, "give base_model a GGUF file"),
+        ({"load_in_4bit": True}, 'write {"quantization_config": {"load_in_4bit": true}}'),
+        ({"config": None}, "config is not one of them"),
+        ({1: 2}, "not an object"),
+        ([1], "not an object"),
+        ("[1]", "not an object"),
+        ("attn_implementation=eager", "not JSON"),
+        ('{"token": ', "not JSON"),
+    ],
+)
+def test_other_arguments_are_refused_by_the_name_of_their_option(given: Any, message: str) -> None:
+    with_token = {"token": KEY, **given} if isinstance(given, dict) else given
+    with pytest.raises(SettingsError, match=r"^base_model_kwargs: ") as raised:
+        Nudger("a", "b", base_model_kwargs=with_token)
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert KEY not in str(raised.value) + repr(raised.value.__cause__) + repr(raised.value.__context__)
+
+
+@pytest.mark.parametrize("given", [{"token": KEY}, f'{{"token": "{KEY}"}}', f'{{"token": "{KEY}', [KEY]])
+@pytest.mark.parametrize("wrong", [{"threshold": 7}, {"nudging_model": None}, {"base_model_kwargs": None}])
+def test_an_access_token_is_never_in_an_error_of_pydantic(given: Any, wrong: dict[str, Any]) -> None:
+    values = {
+        "base_model": "a",
+        "nudging_model": "b",
+        "nudging_model_kwargs": given,
+        "base_model_kwargs": given,
+    } | wrong
+    if wrong == {"nudging_model": None}:
+        del values["nudging_model"]
+    with pytest.raises(ValidationError) as raised:
+        NudgerConfig(**{**values, "seed": -1})
+    assert KEY not in str(raised.value) + repr(raised.value) + repr(raised.value.errors())
+
+
+def test_an_access_token_is_never_shown_and_not_written(tmp_path: Path) -> None:
+    arguments = {"token": KEY, "attn_implementation": "eager"}
+    config = NudgerConfig(base_model="a", nudging_model="b", base_model_kwargs=arguments)
+    nudger = Nudger("a", "b", base_model_kwargs=arguments)
+    side = config.config_of("base")
+    config.write_config(tmp_path / "config.json")
+    for shown in (
+        *(config, config.model_dump(), config.model_dump_json(), vars(config), config.model_copy()),
+        *(nudger, vars(nudger), nudger.identity, nudger.base_model, nudger.base_model.identity),
+        *(side, side.identity, side.model_dump(), vars(side)),
+        (tmp_path / "config.json").read_text(),
+    ):
+        assert KEY not in repr(shown) + str(shown)
+    assert side.model_kwargs is not None
+    assert side.model_kwargs["token"].get_secret_value() == KEY
+    assert config.model_copy().config_of("base").model_kwargs == side.model_kwargs
+
+
+def test_an_access_token_is_not_part_of_the_identity_and_the_rest_is() -> None:
+    def identity(**options: Any) -> str:
+        return repr(ModelConfig(model="a", **options).identity)
+
+    quantization = {"quantization_config": {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}}
+    turned = {"quantization_config": {"bnb_4bit_quant_type": "nf4", "load_in_4bit": True}, "token": KEY}
+    assert identity(model_kwargs=quantization) == identity(model_kwargs=turned)
+    assert identity(model_kwargs={}) == identity() == identity(model_kwargs={"token": KEY})
+    different = [
+        identity(),
+        identity(model_kwargs=quantization),
+        identity(model_kwargs={"quantization_config": {"load_in_8bit": True}}),
+        identity(adapter="x"),
+        identity(adapter="y"),
+    ]
+    assert len(set(different)) == len(different)
+
+
+def test_a_config_file_keeps_a_quantization_and_an_adapter(tmp_path: Path) -> None:
+    from transformers import BitsAndBytesConfig
+
+    config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype="bfloat16")
+    arguments = {"quantization_config": config, "token": KEY, "cache_dir": tmp_path}
+    options = {"base_model_kwargs": arguments, "nudging_adapter": tmp_path / "lora"}
+    written = NudgerConfig(base_model="a", nudging_model="b", **options)
+    written.write_config(tmp_path / "config.json")
+    read = NudgerConfig.from_config(tmp_path / "config.json")
+    assert read.nudging_adapter == str(tmp_path / "lora")
+    assert read.base_model_kwargs == {"cache_dir": str(tmp_path), "quantization_config": config.to_dict()}
+    for author in AUTHORS:
+        assert repr(read.config_of(author).identity) == repr(written.config_of(author).identity)
+    assert BitsAndBytesConfig.from_dict(read.base_model_kwargs["quantization_config"]).to_dict() == config.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"base_model": "a.gguf", "base_adapter": "x"}, "base_adapter='x' .* as base_lora"),
+        ({"base_adapter": "x.gguf"}, r"base_adapter='x\.gguf' .* as base_lora"),
+        ({"base_model": "a.gguf", "base_model_kwargs": {"token": KEY}}, "base_model_kwargs=.* is for transformers"),
+        ({"base_url": URL, "base_adapter": "x"}, "base_adapter='x' is for a model that is loaded here"),
+        ({"base_url": URL, "base_model_kwargs": {"token": KEY}}, "base_model_kwargs is for a model that is loaded"),
+        ({"base_url": URL, "base_lora": "x"}, "base_lora='x' is for a model that is loaded here"),
+        ({"base_model": ScriptedModel({}), "base_adapter": "x"}, "base_adapter='x' .* is a ScriptedModel"),
+    ],
+)
+def test_an_adapter_or_an_argument_that_would_be_ignored_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message) as raised:
+        Nudger(**{"base_model": "a", "nudging_model": "b"} | options)
+    assert KEY not in str(raised.value)

@@ -15,6 +15,7 @@ from nudging.families import family_of
 from nudging.models.base import Model
 from nudging.models.config import (
     OPTIONS,
+    Adapter,
     ApiKey,
     Backend,
     BackendName,
@@ -26,6 +27,7 @@ from nudging.models.config import (
     Lora,
     MaxRetries,
     ModelConfig,
+    ModelKwargs,
     Name,
     Revision,
     Template,
@@ -34,6 +36,7 @@ from nudging.models.config import (
     TokenizerName,
     Url,
     backend_of,
+    with_hidden_tokens,
 )
 from nudging.settings import Settings, SettingsFields, checked
 
@@ -71,6 +74,10 @@ class NudgerConfig(SettingsFields):
     base_device_map: DeviceMap = None
     nudging_device_map: DeviceMap = None
     device_map: DeviceMap = None
+    base_model_kwargs: ModelKwargs = None
+    nudging_model_kwargs: ModelKwargs = None
+    base_adapter: Adapter = None
+    nudging_adapter: Adapter = None
     base_backend: BackendName = None
     nudging_backend: BackendName = None
     base_n_ctx: ContextSize = None
@@ -113,7 +120,7 @@ class NudgerConfig(SettingsFields):
     def write_config(self, path: str | Path) -> None:
         """Write a config file for `from_config`: both models, and the fields that differ from their defaults.
 
-        API keys are not written. Neither are fields that only a subclass has.
+        API keys and access tokens are not written. Neither are fields that only a subclass has.
 
         Args:
             path: The file. One that is there is replaced.
@@ -140,6 +147,12 @@ class NudgerConfig(SettingsFields):
             if field and not getattr(self, name) == getattr(plain, name) == field.default:
                 written[name] = value
         write_object(path, written)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hide_tokens(cls, values: Any) -> Any:
+        """Hide access tokens before anything is checked: pydantic's errors show what they are about."""
+        return with_hidden_tokens(values) if isinstance(values, Mapping) else values
 
     @model_validator(mode="after")
     def _choose_threshold(self) -> Self:

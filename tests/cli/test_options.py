@@ -1,5 +1,6 @@
 """Options that the command line builds from the fields of `NudgerConfig`."""
 
+import json
 from typing import Any
 
 import pytest
@@ -128,3 +129,23 @@ def test_the_name_of_a_model_on_a_server_may_end_like_a_gguf_file() -> None:
     server = ("--base-url", "http://localhost:1/v1", "--nudging-url", "http://localhost:2/v1")
     nudger = make_nudger(parsed("--base-model", "a.gguf", "--nudging-model", "b.gguf", *server))
     assert nudger.model_names == ("a.gguf", "b.gguf")
+
+
+def test_arguments_of_from_pretrained_are_json_and_may_have_a_token() -> None:
+    models = ("--base-model", "a", "--nudging-model", "b")
+    arguments = json.dumps({"attn_implementation": "eager", "token": KEY})
+    nudger = make_nudger(parsed(*models, "--base-model-kwargs", arguments, "--nudging-adapter", "some/lora"))
+    base, nudging = nudger.identity["base_model"], nudger.identity["nudging_model"]
+    assert base["model_kwargs"] == {"attn_implementation": "eager"}
+    assert nudging["adapter"] == "some/lora"
+    assert KEY not in repr(vars(nudger))
+
+
+@pytest.mark.parametrize("wrong", [f'{{"token": "{KEY}"', f"token={KEY}", f'["{KEY}"]', f'{{"dtype": "{KEY}"}}'])
+def test_wrong_json_is_one_line_without_the_text(wrong: str) -> None:
+    models = ["--base-model", "a", "--nudging-model", "b"]
+    result = CliRunner().invoke(app, ["ask", "hello", *models, "--base-model-kwargs", wrong], env={"COLUMNS": "500"})
+    assert result.exit_code != 0
+    assert "base_model_kwargs: " in result.output
+    assert len(result.output.strip().splitlines()) == 1
+    assert KEY not in result.output

@@ -134,19 +134,21 @@ def test_a_nudging_model_without_a_chat_template(tmp_path: Path, tiny_base: Path
     assert "the base template fails" in broken["base template"].text
 
 
-def test_models_that_cannot_go_back_or_do_not_write(tmp_path: Path) -> None:
+def test_models_that_do_not_write(tmp_path: Path) -> None:
     encoder = tmp_path / "encoder"
     encoder.mkdir()
     config = {"model_type": "bert", "architectures": ["BertModel"], "hidden_size": 32, "num_attention_heads": 2}
     (encoder / "config.json").write_text(json.dumps(config))
     lines = found(base_model=tiny_mamba(tmp_path / "mamba"), nudging_model=encoder)
-    assert "whose state cannot be cropped" in lines["base model"].text
     assert "was not trained to write text" in lines["nudging model"].text
     (encoder / "config.json").write_text('{"model_type": "t5"}')
-    assert "does not write text" in found(base_model=encoder, nudging_model=encoder)["base model"].text
-    (encoder / "config.json").write_text('{"model_type": "rwkv", "hidden_size": 32, "num_hidden_layers": 1}')
-    recurrent = found(base_model=encoder, nudging_model=encoder)["base model"].text
-    assert "RwkvForCausalLM has a state that cannot be cropped. Give a GGUF file" in recurrent
+    assert "t5 is an encoder-decoder" in found(base_model=encoder, nudging_model=encoder)["base model"].text
+
+
+def test_a_recurrent_model_has_no_kv_cache(tmp_path: Path) -> None:
+    lines = found(base_model=tiny_mamba(tmp_path), nudging_model=tmp_path)
+    assert lines["base model"].status == "ok"
+    assert "KV cache" not in str([line.text for line in lines.values()])
 
 
 def test_folders_without_a_model(tmp_path: Path, tiny_nudging: Path) -> None:

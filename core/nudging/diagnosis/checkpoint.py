@@ -6,15 +6,14 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from transformers import AutoModelForCausalLM
 
 from nudging.diagnosis.facts import ModelFacts
 from nudging.diagnosis.hub import ask_hub, cached_file
 from nudging.diagnosis.torch_device import TorchDevice, torch_device
 from nudging.errors import ModelNotFoundError, UnsupportedModelError
 from nudging.models.config import ModelConfig
-from nudging.models.local.weights import Weights
-from nudging.models.tokenizer import TransformersTokenizer, resolve_path, translated_errors
+from nudging.models.local.loading import LoadingOptions, load_config, model_class
+from nudging.models.tokenizer import TransformersTokenizer, hub_arguments, resolve_path, translated_errors
 
 WRITERS = ("CausalLM", "LMHead", "ConditionalGeneration")
 """Parts of the names of classes that write text from left to right."""
@@ -38,8 +37,9 @@ def read_checkpoint(config: ModelConfig) -> ModelFacts:
         if found is None:
             return _on_hub(config, device)
         folder, place = found.parent, "in the hub's cache"
-    tokenizer = TransformersTokenizer(config.name, config.revision)
-    declared = Weights(tokenizer, config.dtype, config.device, config.device_map).load_config()
+    options = LoadingOptions(revision=config.revision, model_kwargs=config.model_kwargs or {})
+    tokenizer = TransformersTokenizer(config.name, config.revision, hub_arguments(options.model_kwargs))
+    declared = load_config(config.name, options)
     model = _skeleton(config.name, declared)
     text = declared.get_text_config()
     own = getattr(declared, "dtype", None) or getattr(text, "dtype", None) or "float32"
@@ -89,44 +89,38 @@ def weight_files(folder: Path) -> tuple[list[Path], str | None]:
 
 
 def cache_per_token(config: Any, itemsize: int) -> int:
-    """Return the number of bytes of the KV cache per token.
+    """Return the number of bytes of the KV cache per token. Recurrent layers keep none.
 
     Args:
         config: The config of the text model.
         itemsize: Number of bytes of one value.
     """
-    heads: int = config.num_attention_heads
+    heads = getattr(config, "num_attention_heads", None)
+    if not heads:  # recurrent layers only
+        return 0
     head_size = getattr(config, "head_dim", None) or config.hidden_size // heads
     key_heads = getattr(config, "num_key_value_heads", None) or heads
     values = 2 * key_heads * head_size
     if latent := getattr(config, "qk_nope_head_dim", None):  # DeepSeek's attention: keys and values differ in size
         values = heads * (latent + config.qk_rope_head_dim + config.v_head_dim)
-    return int(config.num_hidden_layers * values * itemsize)
+    kinds = getattr(config, "layer_types", None)
+    layers = sum("attention" in kind and "linear" not in kind for kind in kinds) if kinds else config.num_hidden_layers
+    return int(layers * values * itemsize)
 
 
 def _skeleton(name: str, config: Any) -> Any:
     """Return the model without weights, on torch's meta device.
 
     Raises:
-        UnsupportedModelError: The model does not write text, or has a state that cannot be cropped.
+        UnsupportedModelError: The model does not write text.
     """
     try:
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+            model = model_class(name, config).from_config(config)
     except ValueError as error:
-        if "Unrecognized configuration class" not in str(error):
-            raise ModelNotFoundError(f"cannot use {name!r}: {str(error).splitlines()[0]}") from None
-        raise UnsupportedModelError(
-            f"{name} ({config.model_type}) does not write text from left to right: choose a language model that "
-            "generates text"
-        ) from None
+        raise ModelNotFoundError(f"cannot use {name!r}: {str(error).splitlines()[0]}") from None
     except (ImportError, RuntimeError) as error:
         raise UnsupportedModelError(f"transformers cannot run {name}: {str(error).splitlines()[0]}") from None
-    if model._is_stateful:
-        raise UnsupportedModelError(
-            f"{name} cannot be used in transformers: its class {type(model).__name__} has a state that cannot be "
-            "cropped. Give a GGUF file of it, which llama.cpp runs, or choose a model that has attention layers only"
-        )
     trained = config.architectures or [type(model).__name__]
     if not any(writer in architecture for architecture in trained for writer in WRITERS):
         raise UnsupportedModelError(

@@ -6,7 +6,7 @@ import torch
 
 from nudging.diagnosis.memory import RAM
 from nudging.models.config import ModelConfig
-from nudging.models.local.weights import _check_device, _default_device
+from nudging.models.local.loading import check_device, default_device
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ def torch_device(config: ModelConfig) -> TorchDevice:
     Raises:
         SettingsError: The device cannot be used.
     """
-    name = config.device or _default_device()
-    _check_device(name)
+    name = config.device or default_device()
+    check_device(name)
     if config.device_map:
         gpus = (f"cuda:{index}" for index in range(torch.cuda.device_count()))
         return TorchDevice(name, "transformers on several devices", frozenset([RAM, *gpus]))

@@ -4,13 +4,24 @@
 fields there, and the code of the kind of model that uses it.
 """
 
+import json
 from collections.abc import Mapping
+from enum import Enum
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from nudging.errors import SettingsError
@@ -25,10 +36,110 @@ Backend: TypeAlias = Literal["transformers", "llamacpp"]
 """The library that runs a model in this process."""
 
 OPTIONS: Mapping[Backend, tuple[str, ...]] = {
-    "transformers": ("dtype", "device", "device_map"),
+    "transformers": ("dtype", "device", "device_map", "model_kwargs", "adapter"),
     "llamacpp": ("n_ctx", "n_gpu_layers", "n_threads", "lora"),
 }
 """The options that only one backend has."""
+
+IN_PROCESS_OPTIONS = ("model_kwargs", "adapter", "lora")
+"""The options of one side that a server, or a model that is given as a `Model`, would ignore."""
+
+NOT_AN_ARGUMENT = {
+    "revision": "give it as {side}revision",
+    "dtype": "give it as {side}dtype",
+    "torch_dtype": "give it as {side}dtype",
+    "device_map": "give it as {side}device_map",
+    "gguf_file": "give {side}model a GGUF file: a path, or repo:file.gguf",
+    "load_in_4bit": 'write {{"quantization_config": {{"load_in_4bit": true}}}}',
+    "load_in_8bit": 'write {{"quantization_config": {{"load_in_8bit": true}}}}',
+    "use_auth_token": "write token",
+    "config": "write its fields as arguments of their own",
+    "state_dict": "leave it out",
+    "output_loading_info": "leave it out",
+    "return_unused_kwargs": "leave it out",
+}
+"""Arguments of `from_pretrained` that are not for `model_kwargs`, and what to write instead."""
+
+EXAMPLE = '{"attn_implementation": "eager"}'
+
+
+def _checked_model_kwargs(value: Any, info: ValidationInfo) -> Any:
+    """Return arguments of `from_pretrained`, from an object or from JSON. An access token becomes a `SecretStr`.
+
+    Raises:
+        PydanticCustomError: They are not an object, or one of them is an option of its own. The values are not shown.
+    """
+    value = _parsed_object(value)
+    if value is None:
+        return None
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        raise PydanticCustomError(SECRET, f"not an object with names of arguments: write for example {EXAMPLE}")
+    side = str(info.field_name).removesuffix("model_kwargs")
+    for name in value:
+        if name in NOT_AN_ARGUMENT:
+            raise PydanticCustomError(SECRET, f"{name} is not one of them: {NOT_AN_ARGUMENT[name].format(side=side)}")
+    return _usable(value) or None
+
+
+def _parsed_object(value: Any) -> Any:
+    """Return the object that a JSON text on the command line stands for."""
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise PydanticCustomError(SECRET, f"not JSON ({error}): write for example {EXAMPLE}") from None
+
+
+def _usable(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments of `from_pretrained` with a hidden token, and with numbers where JSON has none."""
+    usable = dict(value)
+    if isinstance(token := usable.get("token"), str):
+        usable["token"] = SecretStr(token)
+    if isinstance(memory := usable.get("max_memory"), Mapping):  # by device, and JSON has only strings as keys
+        usable["max_memory"] = {int(key) if str(key).isdecimal() else key: size for key, size in memory.items()}
+    return usable
+
+
+def with_hidden_tokens(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a configuration without a readable access token. pydantic's errors show all fields."""
+    hidden = dict(values)
+    for name, value in values.items():
+        if name.endswith("model_kwargs") and value is not None:
+            hidden[name] = _usable(value) if isinstance(value, Mapping) else SecretStr(_text_of(value))
+    return hidden
+
+
+def _text_of(value: Any) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+
+
+def plain_model_kwargs(value: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return the arguments as plain data in a fixed order, without the access token. Return None if there are none."""
+    if value is None:
+        return None
+    plain: dict[str, Any] = _plain({name: one for name, one in value.items() if name != "token"})
+    return plain or None
+
+
+def _plain(value: Any) -> Any:
+    """Return data of JSON. Objects of transformers, such as a quantization config, become their dictionaries."""
+    if hasattr(value, "to_dict"):
+        value = value.to_dict()
+    if isinstance(value, Mapping):
+        return {name: _plain(value[name]) for name in sorted(value, key=str)}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, Enum):
+        return value.value
+    return value if value is None or isinstance(value, str | int | float) else str(value)
+
+
+def _as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
 
 Name = Annotated[ModelName, Field(description="Hub id, model folder or GGUF file, or a server's name for its model")]
 Revision = Annotated[str | None, Field(description="Revision of the hub repository")]
@@ -42,6 +153,19 @@ Device = Annotated[
 DeviceMap = Annotated[
     str | dict[str, Any] | None,
     Field(description="Placement on several devices, as in from_pretrained; replaces device"),
+]
+ModelKwargs = Annotated[
+    dict[str, Any] | None,
+    BeforeValidator(_checked_model_kwargs),
+    PlainSerializer(plain_model_kwargs),
+    Field(
+        repr=False, description="transformers: other arguments of from_pretrained, such as quantization_config; JSON"
+    ),
+]
+Adapter = Annotated[
+    str | None,
+    BeforeValidator(_as_text),
+    Field(description="transformers: folder or hub id of a LoRA adapter of peft"),
 ]
 BackendName = Annotated[
     Backend | None,
@@ -76,13 +200,15 @@ MaxRetries = Annotated[
 class ModelConfig(BaseModel):
     """Where one model is and how it is loaded."""
 
-    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True, protected_namespaces=())
 
     model: Name
     revision: Revision = None
     dtype: Dtype = None
     device: Device = None
     device_map: DeviceMap = None
+    model_kwargs: ModelKwargs = None
+    adapter: Adapter = None
     backend: BackendName = None
     n_ctx: ContextSize = None
     n_gpu_layers: GpuLayers = None
@@ -142,6 +268,13 @@ class ModelConfig(BaseModel):
             SettingsError: An option is for another backend.
         """
         backend = self.backend_in_use
+        if backend is None:
+            self._check_not_in_process(prefix)
+        if self.adapter is not None and (is_gguf(self.adapter) or backend == "llamacpp"):
+            raise SettingsError(
+                f"{prefix}adapter={self.adapter!r} is for models in transformers' format: give an adapter in GGUF, "
+                f"for a GGUF file, as {prefix}lora"
+            )
         if backend == "llamacpp" and not is_gguf(self.name):
             raise SettingsError(
                 f"{prefix}backend='llamacpp' runs GGUF files, and {self.name!r} is none: give a path that ends in "
@@ -155,6 +288,16 @@ class ModelConfig(BaseModel):
                         f"{prefix}{name}={value!r} is for {other}, and {self.name!r} runs on {backend}: leave it out, "
                         f"or choose {prefix}backend={other!r}"
                     )
+
+    def _check_not_in_process(self, prefix: str) -> None:
+        """Raise if an option would be ignored because the model is not loaded in this process."""
+        place = f"is a {type(self.model).__name__}" if isinstance(self.model, Model) else f"is served at {self.url}"
+        for name in IN_PROCESS_OPTIONS:
+            if (value := getattr(self, name)) is not None:
+                shown = "" if name == "model_kwargs" else f"={value!r}"
+                raise SettingsError(
+                    f"{prefix}{name}{shown} is for a model that is loaded here, and {self.name!r} {place}: leave it out"
+                )
 
 
 def backend_of(name: str, url: str | None, backend: Backend | None) -> Backend | None:

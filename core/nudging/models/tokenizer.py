@@ -4,8 +4,10 @@ import contextlib
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from threading import RLock
+from types import MappingProxyType
 from typing import Any
 
+from pydantic import SecretStr
 from safetensors import SafetensorError
 from transformers import AutoTokenizer
 
@@ -17,6 +19,27 @@ from nudging.prompting.conversation import Message
 from nudging.prompting.templates import TODAY
 from nudging.tools.calls import ParsedAnswer, ToolCall
 
+HUB_ARGUMENTS = (
+    "token",
+    "cache_dir",
+    "subfolder",
+    "trust_remote_code",
+    "code_revision",
+    "local_files_only",
+    "force_download",
+    "proxies",
+)
+"""Arguments of `from_pretrained` that say where files are. Config, tokenizer and weights are loaded with them."""
+
+
+def hub_arguments(model_kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the arguments of `from_pretrained` that say where files are, with the token itself."""
+    given = {name: model_kwargs[name] for name in HUB_ARGUMENTS if name in model_kwargs}
+    if isinstance(token := given.get("token"), SecretStr):
+        given["token"] = token.get_secret_value()
+    # without it, transformers asks on the terminal
+    return {"trust_remote_code": False, **given}
+
 
 class TransformersTokenizer(ChatTemplateTokenizer):
     """A transformers tokenizer, loaded at its first use.
@@ -24,11 +47,14 @@ class TransformersTokenizer(ChatTemplateTokenizer):
     Args:
         name: A hub id, a folder, or a GGUF file.
         revision: The revision of the hub repository.
+        hub: Other arguments of `from_pretrained`, for example `token`.
     """
 
-    def __init__(self, name: str | Path, revision: str | None = None) -> None:
+    def __init__(
+        self, name: str | Path, revision: str | None = None, hub: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
         super().__init__(str(name))
-        self.revision = revision
+        self.revision, self._hub = revision, hub
         self._loading = RLock()
         self._loaded: Any = None
 
@@ -43,7 +69,9 @@ class TransformersTokenizer(ChatTemplateTokenizer):
             if self._loaded is None:
                 with translated_errors(self.name):
                     path = resolve_path(self.name, self.revision)
-                    self._loaded = AutoTokenizer.from_pretrained(path, revision=self.revision)
+                    self._loaded = AutoTokenizer.from_pretrained(
+                        path, revision=self.revision, **hub_arguments(self._hub)
+                    )
             return self._loaded
 
     @property
@@ -109,6 +137,11 @@ def translated_errors(name: str) -> Generator[None, None, None]:
         yield
     except (OSError, ValueError, SafetensorError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        if "trust_remote_code" in str(error):
+            raise ModelNotFoundError(
+                f"cannot load {name!r}: it comes with code of its own. If you trust that code, allow it to run with "
+                'base_model_kwargs or nudging_model_kwargs {"trust_remote_code": true}'
+            ) from error
         raise ModelNotFoundError(
             f"cannot load {name!r}: {reason}. Give a model folder, a GGUF file or a hub id that this machine "
             "can reach (a gated or private one needs `hf auth login`)"

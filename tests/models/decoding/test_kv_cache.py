@@ -8,6 +8,7 @@ from nudging.models.decoding.kv_cache import CachePool, KVCache, common_prefix_l
 from nudging.models.decoding.sampling import Choice
 from nudging.models.local.kv_cache import TransformersCache
 from nudging.models.local.model import LocalModel
+from nudging.models.local.state import NoState
 
 LONG = "the sky is blue and the sun is far away, " * 4
 
@@ -66,7 +67,7 @@ def test_a_failed_forward_pass_empties_the_cache() -> None:
     def fail(*_: object) -> Any:
         raise RuntimeError("out of memory")
 
-    cache = TransformersCache(fail)
+    cache = TransformersCache(fail, NoState)
     cache.tokens, cache.choices = [5], [Choice(6, 0.5)]
     with pytest.raises(RuntimeError, match="out of memory"):
         cache.extend([7], 1, len)
@@ -74,7 +75,7 @@ def test_a_failed_forward_pass_empties_the_cache() -> None:
 
 
 def empty() -> TransformersCache:
-    return TransformersCache(lambda *_: 1 / 0)  # type: ignore[arg-type, return-value]
+    return TransformersCache(lambda *_: 1 / 0, NoState)  # type: ignore[arg-type, return-value]
 
 
 def held(*tokens: int) -> TransformersCache:

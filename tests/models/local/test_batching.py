@@ -17,8 +17,9 @@ from nudging.models.decoding.device import DeviceThread
 from nudging.models.decoding.timing import PassTimer
 from nudging.models.local.batching import BatchScheduler, ForwardPass
 from nudging.models.local.model import LocalModel
+from nudging.models.local.state import LayeredState
 from tiny import WINDOW
-from transformers import AutoModelForCausalLM, DynamicCache
+from transformers import AutoModelForCausalLM
 
 LENGTHS = [(0, 1), (0, 2 * WINDOW), (7, 1), (3 * WINDOW, 5), (2, 9)]
 """Number of tokens in the cache and of new tokens, per sequence."""
@@ -28,7 +29,13 @@ LENGTHS = [(0, 1), (0, 2 * WINDOW), (7, 1), (3 * WINDOW, 5), (2, 9)]
 def scheduler(request: pytest.FixtureRequest) -> BatchScheduler:
     """The scheduler of a model with sliding windows, and of one without."""
     folder = request.getfixturevalue(request.param)
-    return BatchScheduler(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), PassTimer())
+    scheduler = BatchScheduler(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), PassTimer())
+    scheduler.allow_batches(new_state(scheduler))
+    return scheduler
+
+
+def new_state(scheduler: BatchScheduler) -> LayeredState:
+    return LayeredState(scheduler.weights.config, "past_key_values")
 
 
 def new_passes(scheduler: BatchScheduler, keep: int = 1) -> list[ForwardPass]:
@@ -36,10 +43,10 @@ def new_passes(scheduler: BatchScheduler, keep: int = 1) -> list[ForwardPass]:
     torch.manual_seed(0)
     found = []
     for start, new in LENGTHS:
-        tokens, cache = torch.randint(5, 200, (start + new,)).tolist(), DynamicCache()
+        tokens, state = torch.randint(5, 200, (start + new,)).tolist(), new_state(scheduler)
         if start:
-            scheduler.run(tokens[:start], cache, 1)
-        found.append(ForwardPass(scheduler, tokens[start:], cache, min(keep, new)))
+            scheduler.run(tokens[:start], state, 1)
+        found.append(ForwardPass(scheduler, tokens[start:], state, min(keep, new)))
     return found
 
 
@@ -55,7 +62,7 @@ def test_a_batch_gives_the_logits_of_single_passes(scheduler: BatchScheduler, ke
     for one, other in zip(single, batched, strict=True):
         torch.testing.assert_close(one.logits.result(), other.logits.result(), atol=1e-4, rtol=1e-4)
         assert one.logits.result().shape[0] == one.keep
-        assert one.cache.get_seq_length() == other.cache.get_seq_length()
+        assert one.state.length == other.state.length
 
 
 def test_a_batch_is_one_pass_through_the_model(scheduler: BatchScheduler, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +149,7 @@ def test_an_error_reaches_only_the_caller_of_its_pass(tiny_base: Path) -> None:
     def run(tokens: list[int]) -> object:
         start.wait()
         try:
-            return model.weights.forward(tokens, DynamicCache(), 1).shape[0]
+            return model.weights.forward(tokens, model.weights.new_state(), 1).shape[0]
         except IndexError as error:
             return error
 
@@ -211,7 +218,7 @@ def test_a_forked_child_says_once_that_its_passes_use_one_core(tiny: Nudger, cap
 
 def test_an_accelerator_cannot_be_used_in_a_forked_child(scheduler: BatchScheduler) -> None:
     accelerator = DeviceThread("cuda:0")
-    error = in_forked_child(lambda: accelerator.put(ForwardPass(scheduler, [1], DynamicCache(), 1)))
+    error = in_forked_child(lambda: accelerator.put(ForwardPass(scheduler, [1], new_state(scheduler), 1)))
     assert isinstance(error, ModelError)
     assert "spawn" in str(error)
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from inspect import signature
 from time import perf_counter
 from typing import Any, TypeVar, cast
 
@@ -27,14 +28,13 @@ from transformers.masking_utils import sdpa_mask
 from nudging._logging import log, log_once
 from nudging.models.decoding.device import Scheduler, device_thread
 from nudging.models.decoding.timing import PassTimer
+from nudging.models.local.self_check import similar
+from nudging.models.local.state import LayeredState, State
 
 T = TypeVar("T")
 
 BATCHED_ATTENTION = "side_by_side"
 """The name of our attention function in transformers."""
-
-MIN_SIMILARITY = 0.99
-"""Minimum cosine similarity between the logits of a batched pass and of single passes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,14 +44,14 @@ class ForwardPass:
     Args:
         scheduler: The scheduler of its model.
         tokens: The new tokens.
-        cache: The keys and values so far. The pass extends them by the tokens.
+        state: The state of the sequence so far. The pass extends it by the tokens.
         keep: The number of positions at the end whose logits are needed.
         logits: The result, shape [keep, vocab].
     """
 
     scheduler: "BatchScheduler"
     tokens: list[int]
-    cache: DynamicCache
+    state: State
     keep: int
     logits: "Future[torch.Tensor]" = field(default_factory=Future)
 
@@ -60,27 +60,38 @@ class BatchScheduler(Scheduler[ForwardPass]):
     """Runs the forward passes of one model for any number of threads, several sequences at once where that works.
 
     Args:
-        weights: The model. It can be batched if transformers lets it use a registered attention function.
+        weights: The model. It can be batched if transformers lets it use a registered attention function, and its
+            layers keep nothing but keys and values.
         timer: Records the time of every pass.
     """
 
     def __init__(self, weights: PreTrainedModel, timer: PassTimer) -> None:
         super().__init__(timer)
         self.weights = weights
-        self.can_batch = weights._supports_attention_backend and weights.config._attn_implementation == "sdpa"
+        self._can_keep = "logits_to_keep" in signature(weights.forward).parameters
+        self.can_batch = False
         self._checked = False  # True once a batched pass gave the same logits as single passes
-        if self.can_batch:
-            weights.set_attn_implementation(BATCHED_ATTENTION)
         self._device = device_thread(str(weights.device))
         self._device.schedulers.add(self)
 
-    def run(self, tokens: list[int], cache: DynamicCache, keep: int) -> torch.Tensor:
-        """Return the logits after each of the last `keep` tokens, shape [keep, vocab]. The cache grows by the tokens.
+    def allow_batches(self, state: State) -> None:
+        """Let several sequences share a pass, if their states are like this one and the model takes our attention."""
+        if (
+            isinstance(state, LayeredState)
+            and state.can_batch
+            and self.weights._supports_attention_backend
+            and self.weights.config._attn_implementation == "sdpa"
+        ):
+            self.weights.set_attn_implementation(BATCHED_ATTENTION)
+            self.can_batch = True
+
+    def run(self, tokens: list[int], state: State, keep: int) -> torch.Tensor:
+        """Return the logits after each of the last `keep` tokens, shape [keep, vocab]. The state grows by the tokens.
 
         Raises:
-            Exception: The error of the pass. Some layers of the cache may have been extended then.
+            Exception: The error of the pass. Some layers of the state may have been extended then.
         """
-        forward_pass = ForwardPass(self, tokens, cache, keep)
+        forward_pass = ForwardPass(self, tokens, state, keep)
         self._device.put(forward_pass)
         return forward_pass.logits.result()
 
@@ -100,14 +111,14 @@ class BatchScheduler(Scheduler[ForwardPass]):
 
     def _run_together(self, passes: Sequence[ForwardPass]) -> bool:
         """Run the passes as one. Return False if that is impossible; the caches are unchanged then."""
-        lengths = [one.cache.get_seq_length() for one in passes]
+        lengths = [one.state.length for one in passes]
         try:
             logits = self._timed(lambda: _batched_pass(self.weights, passes), passes)
             if not self._checked:  # the first batch is checked against single passes
                 self._checked = True
                 _crop(passes, lengths)
                 single = [self._single_pass(one) for one in passes]
-                if not all(map(_similar, logits, single)):
+                if not all(map(similar, logits, single)):
                     self._stop_batching("batched passes give other logits than single ones")
                 logits = single
         except Exception as error:  # for example too little memory for all of them, or an unusual architecture
@@ -120,7 +131,8 @@ class BatchScheduler(Scheduler[ForwardPass]):
                 )
             _crop(passes, lengths)
             return False
-        for one, its_logits in zip(passes, logits, strict=True):
+        for one, length, its_logits in zip(passes, lengths, logits, strict=True):
+            one.state.length = length + len(one.tokens)
             one.logits.set_result(its_logits)
         return True
 
@@ -134,11 +146,26 @@ class BatchScheduler(Scheduler[ForwardPass]):
 
     def _single_pass(self, one: ForwardPass) -> torch.Tensor:
         def forward() -> torch.Tensor:
-            ids = torch.tensor([one.tokens], device=self.weights.device)  # [1, new]
-            output = self.weights(input_ids=ids, past_key_values=one.cache, use_cache=True, logits_to_keep=one.keep)
-            return cast("torch.Tensor", output.logits[0, -one.keep :])  # some models ignore logits_to_keep
+            logits: list[torch.Tensor] = []
+            for part in one.state.parts(one.tokens):
+                ids = torch.tensor([part], device=self.weights.device)  # [1, new]
+                arguments = one.state.arguments() | self._kept(len(part), one.keep)
+                if one.state.has_positions:
+                    start = one.state.length
+                    arguments["position_ids"] = torch.arange(start, start + len(part), device=ids.device)[None]
+                output = self.weights(input_ids=ids, **arguments)
+                one.state.extend(part, output)
+                logits.append(output.logits[0, -one.keep :])  # some models return all rows
+            return torch.cat(logits)[-one.keep :]
 
         return self._timed(forward, [one])
+
+    def _kept(self, length: int, keep: int) -> dict[str, Any]:
+        """Return the argument for the logits of the last `keep` of `length` rows only, if the model has it."""
+        if not self._can_keep or keep >= length:
+            return {}
+        # a tensor, because Gemma 4 returns wrong rows for numbers above 1 (transformers 5.23)
+        return {"logits_to_keep": 1 if keep == 1 else torch.arange(length - keep, length, device=self.weights.device)}
 
     def _timed(self, forward: Callable[[], T], passes: Sequence[ForwardPass]) -> T:
         started = perf_counter()
@@ -174,7 +201,7 @@ class _BatchedCaches(Cache):
         """
         lengths = [len(one.tokens) for one in self._passes]
         updated = [
-            one.cache.update(keys, values, layer_idx)
+            _cache(one).update(keys, values, layer_idx)
             for one, keys, values in zip(
                 self._passes, key_states.split(lengths, dim=2), value_states.split(lengths, dim=2), strict=True
             )
@@ -185,7 +212,7 @@ class _BatchedCaches(Cache):
 def _batched_pass(weights: PreTrainedModel, passes: Sequence[ForwardPass]) -> list[torch.Tensor]:
     """Return the logits of each pass, shape [keep, vocab], from one pass over all of them."""
     device = weights.device
-    starts = [one.cache.get_seq_length() for one in passes]
+    starts = [one.state.length for one in passes]
     positions = [range(start, start + len(one.tokens)) for start, one in zip(starts, passes, strict=True)]
     kept, end = [], 0  # the indices in the row whose logits are needed
     for one in passes:
@@ -205,13 +232,15 @@ def _batched_pass(weights: PreTrainedModel, passes: Sequence[ForwardPass]) -> li
     return list(logits.split([one.keep for one in passes]))
 
 
-def _attention(module: torch.nn.Module, query: Any, key: Any, value: Any, mask: Any, **kwargs: Any) -> Any:
+def _attention(
+    module: torch.nn.Module, query: Any, key: Any, value: Any, attention_mask: Any = None, **kwargs: Any
+) -> Any:
     """Let each sequence of the batch attend to its own keys and values."""
     passes = _batch.get()
     if not passes:
-        return sdpa_attention_forward(module, query, key, value, mask, **kwargs)
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
     queries = query.split([len(one.tokens) for one in passes], dim=2)  # each [1, heads, new, head size]
-    masks = mask or [None] * len(passes)
+    masks = attention_mask or [None] * len(passes)
     attended = [
         sdpa_attention_forward(module, *its, **kwargs)[0] for its in zip(queries, key, value, masks, strict=True)
     ]
@@ -223,7 +252,7 @@ def _masks(batch_size: int, q_length: int, kv_length: int, q_offset: int = 0, kv
     passes = _batch.get()
     if not passes:
         return sdpa_mask(batch_size, q_length, kv_length, q_offset, kv_offset, **kwargs)
-    starts = [one.cache.get_seq_length() for one in passes]
+    starts = [one.state.length for one in passes]
     return [
         sdpa_mask(1, len(one.tokens), start + len(one.tokens), start, **kwargs)
         for one, start in zip(passes, starts, strict=True)
@@ -234,16 +263,15 @@ AttentionInterface.register(BATCHED_ATTENTION, _attention)
 AttentionMaskInterface.register(BATCHED_ATTENTION, _masks)
 
 
+def _cache(one: ForwardPass) -> DynamicCache:
+    return cast("LayeredState", one.state).cache
+
+
 def _crop(passes: Sequence[ForwardPass], lengths: Sequence[int]) -> None:
     """Crop the caches to these lengths, wherever a failed pass stopped. Layers may differ in length then."""
     for one, length in zip(passes, lengths, strict=True):
-        for layer in cast("list[DynamicLayer]", one.cache.layers):
+        one.state.length = length
+        for layer in cast("list[DynamicLayer]", _cache(one).layers):
             if layer.is_initialized:
                 keys, values = cast("torch.Tensor", layer.keys), cast("torch.Tensor", layer.values)
                 layer.keys, layer.values = keys[..., :length, :], values[..., :length, :]
-
-
-def _similar(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Return True if two passes gave the same logits, apart from rounding."""
-    one, other = ((logits - logits.mean(dim=-1, keepdim=True)).float() for logits in (one, other))
-    return bool((torch.cosine_similarity(one, other, dim=-1) > MIN_SIMILARITY).all())

@@ -5,8 +5,12 @@ weight is stored in blocks: on two cores a pass over one token takes half the ti
 `torch.compile` packs frozen weights too, but needs a compiler and more time.
 """
 
+import inspect
 import os
+import re
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import torch
 from torch import nn
@@ -42,7 +46,8 @@ class PackedLinear(nn.Module):
 def pack_weights(model: nn.Module) -> None:
     """Pack the weights of all plain linear layers on a CPU, one by one, so that memory hardly grows.
 
-    If the last layer shares its weight with the embedding, the embedding keeps its own: it looks up rows.
+    If the last layer shares its weight with the embedding, the embedding keeps its own: it looks up rows. A layer stays
+    as it is if the code of the model also reads its weight, for example as `self.dt_proj.weight`.
     """
     if not can_pack():
         return
@@ -50,12 +55,32 @@ def pack_weights(model: nn.Module) -> None:
         (parent, name, layer)
         for parent in model.modules()
         for name, layer in parent.named_children()
-        if type(layer) is nn.Linear and layer.weight.device.type == "cpu" and layer.weight.dtype in PACKABLE
+        if type(layer) is nn.Linear
+        and type(layer.weight.data) is torch.Tensor  # not a quantized one
+        and layer.weight.device.type == "cpu"
+        and layer.weight.dtype in PACKABLE
+        and name not in _read_by_others(parent, model)
     ]
     with torch.inference_mode():
         while layers:
             parent, name, layer = layers.pop()
             setattr(parent, name, PackedLinear(layer))
+
+
+def _read_by_others(parent: nn.Module, model: nn.Module) -> frozenset[str]:
+    """Return the names of children whose attributes are read in the code of their parent or of the model."""
+    read: Callable[[Any], frozenset[str]] = _attributes_read  # mypy takes the class of a module for unhashable
+    return read(type(parent)) | read(type(model))
+
+
+@cache
+def _attributes_read(module: type) -> frozenset[str]:
+    """Return the names of attributes whose `weight` or `bias` is read in the file that defines a class."""
+    try:
+        code = inspect.getsource(inspect.getmodule(module) or module)
+    except (OSError, TypeError):  # defined where there is no source
+        return frozenset()
+    return frozenset(re.findall(r"\.(\w+)\.(?:weight|bias)\b", code))
 
 
 @cache

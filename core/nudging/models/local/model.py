@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from nudging.models.decoding.model import InProcessModel
+from nudging.models.local.loading import LoadingOptions
 from nudging.models.local.weights import Weights
-from nudging.models.tokenizer import TransformersTokenizer
+from nudging.models.tokenizer import TransformersTokenizer, hub_arguments
 
 
 class LocalModel(InProcessModel):
@@ -14,26 +15,15 @@ class LocalModel(InProcessModel):
 
     Args:
         name: A hub id, a folder, or a GGUF file.
-        revision: The revision of the hub repository.
-        dtype: "float32", "bfloat16" or "float16"; by default float32 on a CPU and the checkpoint's own elsewhere.
-        device: The device in torch's notation; by default the first accelerator, or else the CPU.
-        device_map: A placement on several devices, as in `from_pretrained`. It replaces `device`.
         kept_caches: Number of idle KV caches that are kept for prompts with the same start.
+        **options: The fields of `LoadingOptions`.
     """
 
-    def __init__(
-        self,
-        name: str | Path,
-        *,
-        revision: str | None = None,
-        dtype: str | None = None,
-        device: str | None = None,
-        device_map: str | dict[str, Any] | None = None,
-        kept_caches: int = 4,
-    ) -> None:
-        self._options = {"revision": revision, "dtype": dtype, "device": device, "device_map": device_map}
-        self._tokenizer = TransformersTokenizer(name, revision)
-        self.weights = Weights(self._tokenizer, dtype, device, device_map)
+    def __init__(self, name: str | Path, *, kept_caches: int = 4, **options: Any) -> None:
+        self._options = LoadingOptions(**{field: value for field, value in options.items() if value is not None})
+        hub = hub_arguments(self._options.model_kwargs)
+        self._tokenizer = TransformersTokenizer(name, self._options.revision, hub)
+        self.weights = Weights(self._tokenizer, self._options)
         super().__init__(str(name), self.weights, kept_caches)
 
     def load(self) -> None:
@@ -42,7 +32,7 @@ class LocalModel(InProcessModel):
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        return {"name": self.name, **self._options}
+        return {"name": self.name, **self._options.identity}
 
     @property
     def tokenizer(self) -> TransformersTokenizer:
