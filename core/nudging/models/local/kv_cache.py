@@ -31,7 +31,8 @@ class TransformersCache(KVCache):
     """One token sequence in a transformers model.
 
     A state that cannot be cropped, such as that of a recurrent layer, goes back to the nearest snapshot, and the tokens
-    since are fed again. A snapshot is a copy of the state, which does not grow with the text. They are taken where
+    since are fed again. A snapshot is a copy of the state. It does not grow with
+    the text, unless the model has a cache class of its own. They are taken where
     decoding goes back to:
 
     - before a draft, which may be rejected

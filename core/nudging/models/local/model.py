@@ -7,7 +7,7 @@ from typing import Any
 from nudging.models.decoding.model import InProcessModel
 from nudging.models.local.loading import LoadingOptions
 from nudging.models.local.weights import Weights
-from nudging.models.tokenizer import TransformersTokenizer, hub_arguments
+from nudging.models.tokenizer import TransformersTokenizer
 
 
 class LocalModel(InProcessModel):
@@ -21,8 +21,7 @@ class LocalModel(InProcessModel):
 
     def __init__(self, name: str | Path, *, kept_caches: int = 4, **options: Any) -> None:
         self._options = LoadingOptions(**{field: value for field, value in options.items() if value is not None})
-        hub = hub_arguments(self._options.model_kwargs)
-        self._tokenizer = TransformersTokenizer(name, self._options.revision, hub)
+        self._tokenizer = TransformersTokenizer(name, self._options.revision, self._options.model_kwargs)
         self.weights = Weights(self._tokenizer, self._options)
         super().__init__(str(name), self.weights, kept_caches)
 

@@ -45,7 +45,7 @@ RECURRENT = (
 
 
 class State(ABC):
-    """What the passes over one token sequence have left. A pass extends it.
+    """The state of a model after the forward passes over one token sequence. Each pass extends it.
 
     `length` is the number of tokens of the sequence.
     """
