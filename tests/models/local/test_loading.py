@@ -12,6 +12,7 @@ import torch
 from families import verdicts
 from families.naive import NaiveTokens, naive_tokens
 from families.small_models import small_folder
+from langchain_core.callbacks import BaseCallbackHandler
 from nudging import MissingDependencyError, ModelNotFoundError, Nudger, SettingsError, UnsupportedModelError, load_model
 from nudging.models.local.cpu_weights import PackedLinear
 from nudging.models.local.model import LocalModel
@@ -190,7 +191,7 @@ def test_the_type_of_weights_and_their_place_are_chosen_per_side(llama: Path, pl
 def test_models_with_equal_arguments_are_shared_and_others_are_not(llama: Path) -> None:
     config = BitsAndBytesConfig(load_in_4bit=True)
     arguments = {"quantization_config": config, "attn_implementation": "eager"}
-    backwards = {"attn_implementation": "eager", "quantization_config": config.to_dict(), "token": TOKEN}
+    backwards = {"attn_implementation": "eager", "quantization_config": config.to_dict()}
     assert load_model(llama, model_kwargs=arguments) is load_model(llama, model_kwargs=backwards)
     different = [
         {},
@@ -215,7 +216,40 @@ def test_the_identity_does_not_change_when_the_model_is_loaded(llama: Path) -> N
     assert repr(model.identity) == before
 
 
+def test_an_access_token_is_never_shown(llama: Path) -> None:
+    from langchain_core.load import dumps
+
+    import langchain_nudging
+    import llamaindex_nudging
+
+    arguments = {"base_model": str(llama), "nudging_model": str(llama), "base_model_kwargs": {"token": TOKEN}}
+    model = LocalModel(llama, model_kwargs={"token": TOKEN})
+    shown: list[Any] = [model, model.identity, model._options, Nudger(**arguments).base_model.identity]
+    for kind in (langchain_nudging.ChatNudging, langchain_nudging.NudgingLLM):
+        chat: Any = kind(**arguments)
+        seen = _Callback()
+        chat.invoke("the sun", {"callbacks": [seen]}, max_tokens=2)
+        assert seen.started
+        shown += [chat, dumps(chat), chat._identifying_params, chat._get_ls_params(), chat.model_dump(), seen.started]
+    index: Any = llamaindex_nudging.NudgingLLM(**arguments)
+    shown += [index, index.to_dict(), index.to_json(), index.model_dump(), index.metadata]
+    for one in shown:
+        assert TOKEN not in repr(one) + str(one)
+
+
 # quantization
+
+
+class _Callback(BaseCallbackHandler):
+    """Keeps what LangChain tells callbacks and tracers about a model."""
+
+    def __init__(self) -> None:
+        self.started: list[Any] = []
+
+    def on_llm_start(self, *args: Any, **kwargs: Any) -> None:
+        self.started.append((args, kwargs))
+
+    on_chat_model_start = on_llm_start
 
 
 def _torchao_config(kind: Any) -> Any:
