@@ -1,6 +1,6 @@
 """The table of families in docs/models.md.
 
-python tests/families/table.py    writes it (two minutes)
+python tests/families/table.py    writes it (several minutes)
 """
 
 import sys

@@ -80,13 +80,19 @@ def verdict(model_type: str, folder: Path) -> Verdict:
     try:
         weights: Any = model.weights.load()
     except UnsupportedModelError as error:
-        return Verdict("refused", str(error).replace(model.name, model_type))
+        return Verdict("refused", _reason(error, model_type))
     state = model.weights.new_state()
     texts = {tuple(prompt): naive_tokens(weights, prompt, WRITTEN) for prompt in (PROMPT, OTHER)}
     wrong = [what for what, prompt, tokens in _decoded(model, texts) if not _agree(texts[tuple(prompt)], tokens)]
     if wrong:
         return Verdict("wrong", ", ".join(wrong))
     return Verdict("right", way_back(state), model.weights.can_batch)
+
+
+def _reason(error: UnsupportedModelError, model_type: str) -> str:
+    """Return why a model is refused, without the rest of the message: "is no left-to-right decoder"."""
+    reason = str(error).partition(" for nudging: ")[2].partition(". ")[0]
+    return reason.removeprefix("it ").removeprefix(f"{model_type} ")
 
 
 def way_back(state: State) -> str:
@@ -96,7 +102,7 @@ def way_back(state: State) -> str:
     if state.can_crop:
         return "to any token"
     whole = "" if isinstance(state, LayeredState) else ", of the model's own state"
-    return f"to snapshots{whole}" + (", token by token" if len(state.parts([0, 0])) > 1 else "")
+    return f"to snapshots{whole}" + (", token by token" if state.one_by_one else "")
 
 
 def _decoded(model: LocalModel, texts: dict[tuple[int, ...], NaiveTokens]) -> Any:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from nudging import MissingDependencyError, load_model
+from nudging import MissingDependencyError, load_model, models
 from nudging.models import config as config_module
 from nudging.models.llamacpp.model import LlamaCppModel
 from nudging.models.local.model import LocalModel
@@ -40,3 +40,11 @@ def test_equal_options_share_one_model_and_other_ones_do_not(tmp_path: Path) -> 
     assert load_model(path, n_ctx=64) is load_model(path, n_ctx=64)
     assert load_model(path, n_ctx=64) is not load_model(path, n_ctx=128)
     assert load_model(path) is not load_model(path, backend="transformers")
+
+
+def test_a_model_with_an_access_token_is_not_shared_with_others(tmp_path: Path) -> None:
+    model = load_model(tmp_path, model_kwargs={"token": "secret"})
+    assert load_model(tmp_path, model_kwargs={"token": "secret"}) is model
+    assert load_model(tmp_path, model_kwargs={"token": "other"}) is not model
+    assert load_model(tmp_path) is not model
+    assert "secret" not in repr(models._models)

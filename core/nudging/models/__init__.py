@@ -47,8 +47,9 @@ def shared_model(config: ModelConfig, author: Author) -> Model:
     """Return the model of this configuration, one for all callers. Arguments and errors are those of `load_model`."""
     if isinstance(config.model, Model):
         return config.model
-    key: Hashable = repr(config.identity)
-    if config.url:  # a client of its own for every key and patience; a SecretStr hashes and never shows its value
+    # the identity has no secrets: a SecretStr hashes and never shows its value
+    key: Hashable = (repr(config.identity), (config.model_kwargs or {}).get("token"))
+    if config.url:  # a client of its own for every key and patience
         key = (key, author, config.api_key, config.timeout, config.max_retries)
     with _models_lock:
         if key not in _models:

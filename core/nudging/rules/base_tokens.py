@@ -199,7 +199,7 @@ class BaseTokens:
     def _before_loop(self, tokens: list[Token]) -> list[Token]:
         """Return the tokens up to one that completes a loop."""
         texts = [token[-1].text for token in tokens if self._is_kept(token)]
-        ends = (end for end in range(1, len(texts)) if _repeats([*self._since_nudge, *texts[:end]]))
+        ends = (end for end in range(1, len(texts) + 1) if _repeats([*self._since_nudge, *texts[:end]]))
         return tokens[: next(ends, len(tokens))]
 
     def _leave_loop(self) -> Generator[Action, Any, None]:

@@ -15,7 +15,7 @@ from naive import NaiveModel, NaivePair, naive_answer, naive_by_tokens
 from nudging import Nudger
 from nudging.answer import Answer
 from nudging.models.base import Hint
-from nudging.models.local.kv_cache import CHUNK, SNAPSHOTS
+from nudging.models.local.kv_cache import CHUNK, EVERY, SNAPSHOTS
 from nudging.models.local.model import LocalModel
 from nudging.models.local.state import LayeredState, OpaqueState, size_of
 
@@ -32,6 +32,9 @@ THRESHOLD = 0.35
 QUESTIONS = ["why is the sky blue", "你好 🌍, où est le soleil?", "say " * 12]
 LONG = "the sky is blue and the sun is far away, so we go there. " * 17
 """More tokens than there are between two snapshots of a prompt, and fewer than the models' contexts have."""
+
+SHORT = "the sky is blue and the sun is far away, so we go there. " * 8
+"""Fewer tokens than that."""
 
 
 @pytest.fixture(scope="module", params=PAIRS, ids="-".join)
@@ -145,21 +148,36 @@ def test_two_threads_on_one_pair_get_the_answers_of_one(folders: list[Path]) -> 
         assert [answer.pieces for answer in threads.map(nudger.generate, asked)] == expected
 
 
-@pytest.mark.parametrize("family", ["qwen3_5_text", "jamba", "mamba2", "minimax", "rwkv"])
-def test_a_second_prompt_with_the_same_start_feeds_only_the_rest(family: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", ["qwen3_5_text", "mamba2", "minimax", "rwkv"])
+@pytest.mark.parametrize("start", [LONG, SHORT], ids=["long", "short"])
+def test_a_second_prompt_with_the_same_start_feeds_only_the_rest(family: str, start: str, tmp_path: Path) -> None:
     model = LocalModel(small_folder(family, tmp_path))
     fed: dict[str, int] = {}
     texts: dict[str, str] = {}
     for end in ("why is it blue", "how far do we go", "why is it blue"):
-        session = model.session(LONG + end, author="base")
+        session = model.session(start + end, author="base")
         text = "".join(step.text for step in session.steps("", 4))
         assert texts.setdefault(end, text) == text
         usage = session.usage()
-        assert usage.prompt_tokens > CHUNK + 20
-        fed[end] = usage.tokens_fed - usage.prompt_tokens  # of the last time
+        assert (usage.prompt_tokens > CHUNK + 20) == (start == LONG)
+        assert usage.prompt_tokens > 100
+        fed[end] = usage.tokens_fed  # of the last time
         session.close()
-    assert fed["how far do we go"] <= 4 - CHUNK
-    assert fed["why is it blue"] <= 12 - usage.prompt_tokens  # it is near the end of the first prompt
+    assert fed["how far do we go"] <= 36
+    assert fed["why is it blue"] <= 12  # it is near the end of the first prompt
+
+
+def test_a_model_that_takes_tokens_one_by_one_takes_a_prompt_in_few_passes(tmp_path: Path) -> None:
+    model = LocalModel(small_folder("jamba", tmp_path))
+    assert model.weights.new_state().one_by_one
+    sizes: list[int] = []
+    model.weights.load().register_forward_pre_hook(
+        lambda _, __, arguments: sizes.append(arguments["input_ids"].shape[1]), with_kwargs=True
+    )
+    session = model.session(LONG, author="base")
+    assert list(session.steps("", 1))
+    session.close()
+    assert sizes == [session.usage().prompt_tokens - EVERY, *[1] * EVERY]
 
 
 def test_recurrent_models_feed_hardly_more_tokens_than_attention_models(

@@ -3,7 +3,7 @@
 import json
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from nudging import MissingDependencyError, ModelNotFoundError, Nudger, SettingsError, UnsupportedModelError, load_model
 from nudging.models.local.cpu_weights import PackedLinear
 from nudging.models.local.model import LocalModel
+from nudging.models.local.state import LayeredState
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoConfig,
@@ -284,6 +285,15 @@ def test_weights_are_quantized_by_torchao(llama: Path, tmp_path: Path, kind: str
     assert checked(again).tokens == tokens
 
 
+def test_a_model_that_rounds_its_activations_too_has_a_cache(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torchao = pytest.importorskip("torchao.quantization")
+    monkeypatch.setattr(verdicts, "NEAR_TIE", 0.05)  # 8 bits make small differences larger
+    quantized = torchao.Int8DynamicActivationInt8WeightConfig()
+    model = LocalModel(llama, model_kwargs={"quantization_config": _torchao_config(quantized)}, device="cpu")
+    assert isinstance(model.weights.new_state(), LayeredState)
+    checked(model)
+
+
 @pytest.mark.parametrize("bits", [4, 8])
 def test_weights_are_quantized_by_bitsandbytes(llama: Path, bits: int) -> None:
     pytest.importorskip("bitsandbytes")
@@ -318,6 +328,56 @@ def test_a_checkpoint_of_compressed_tensors_is_loaded(llama: Path, plain: NaiveT
     }
     _change(folder / "config.json", quantization_config=quantization)
     assert checked(LocalModel(folder)).tokens[0] == plain.tokens[0]  # 8 bits hardly change it
+
+
+@pytest.mark.parametrize("threshold", [None, 0.0])
+def test_the_log_says_that_outliers_of_bitsandbytes_depend_on_the_pass(
+    llama: Path, threshold: float | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("bitsandbytes")
+    given = {} if threshold is None else {"llm_int8_threshold": threshold}
+    LocalModel(llama, model_kwargs={"quantization_config": {"load_in_8bit": True, **given}}, device="cpu").load()
+    messages = [one.getMessage() for one in caplog.records if one.name == "nudging"]
+    assert any('"llm_int8_threshold": 0.0' in one for one in messages) == (threshold is None)
+
+
+@pytest.mark.parametrize("method", ["gptq", "awq"])
+def test_a_checkpoint_of_gptq_or_awq_is_loaded(llama: Path, plain: NaiveTokens, tmp_path: Path, method: str) -> None:
+    pytest.importorskip("gptqmodel")
+    if method == "gptq":
+        pytest.importorskip("optimum")
+    group = 32
+    folder = shutil.copytree(llama, tmp_path / method)
+    tensors = {}
+    for name, weight in load_file(folder / "model.safetensors").items():
+        if not name.endswith("_proj.weight"):
+            tensors[name] = weight
+            continue
+        groups = weight.T.unflatten(0, (-1, group))  # [groups, group, out]
+        scales = groups.abs().amax(1) / 7
+        numbers = ((groups / scales[:, None]).round() + 8).flatten(0, 1)  # [in, out], in 1..15
+        zeros = torch.full_like(scales, 8)
+        part = name.removesuffix("weight")
+        if method == "gptq":
+            of_groups = torch.arange(len(numbers), dtype=torch.int32) // group
+            packed = {"qweight": _packed(numbers.T).T, "qzeros": _packed(zeros - 1), "g_idx": of_groups}
+        else:
+            order = (0, 2, 4, 6, 1, 3, 5, 7)
+            packed = {"qweight": _packed(numbers, order), "qzeros": _packed(zeros, order)}
+        tensors |= {part + key: one.contiguous() for key, one in {**packed, "scales": scales.half()}.items()}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    kind = {"desc_act": False, "sym": True} if method == "gptq" else {"zero_point": True, "version": "gemm"}
+    _change(
+        folder / "config.json",
+        quantization_config={"quant_method": method, "bits": 4, "group_size": group, **kind},
+    )
+    assert checked(LocalModel(folder, device="cpu")).tokens[0] == plain.tokens[0]
+
+
+def _packed(numbers: torch.Tensor, order: Sequence[int] = range(8)) -> torch.Tensor:
+    """Return each eight numbers of a row as one, of 4 bits each. `order` has the place of the lowest bits first."""
+    eights = numbers.to(torch.int64).unflatten(-1, (-1, 8))[..., list(order)]
+    return (eights << torch.arange(0, 32, 4)).sum(-1).to(torch.int32)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,9 @@ EVERY = 4
 CHUNK = 256
 """Number of tokens between two snapshots of a prompt."""
 
+BEFORE_END = (128, 32)
+"""Distances of further snapshots from the end of a prompt."""
+
 LONG = 32
 """Number of new tokens above which snapshots are taken among them."""
 
@@ -31,14 +34,16 @@ class TransformersCache(KVCache):
     """One token sequence in a transformers model.
 
     A state that cannot be cropped, such as that of a recurrent layer, goes back to the nearest snapshot, and the tokens
-    since are fed again. A snapshot is a copy of the state. It does not grow with
-    the text, unless the model has a cache class of its own. They are taken where
-    decoding goes back to:
+    since are fed again. A snapshot is a copy of the state. Its size does not depend on the length of the text, unless
+    the model has a cache class of its own. Snapshots are taken where decoding goes back to:
 
     - before a draft, which may be rejected
     - every few tokens of an answer
-    - in a prompt every 256 tokens, and a few tokens before its end: its last tokens may be other ones once the answer
-      is behind it
+    - in a prompt every 256 tokens, and 128 and 32 tokens before its end: the next prompt may have the same start
+    - a few tokens before the end of a prompt: its last tokens may be other ones once the answer is behind it
+
+    Each snapshot in a prompt begins another pass. A model that takes tokens one by one after its first pass has only
+    the last of them, because it would pay for each token with a pass.
 
     Args:
         forward: Runs a forward pass: (tokens, state, keep) -> the logits after each of the last `keep` tokens, shape
@@ -66,7 +71,7 @@ class TransformersCache(KVCache):
 
         length, settled = len(self.tokens), len(tokens) - keep + 1  # tokens after the settled ones are a draft
         is_draft = settled < len(tokens)
-        ends = [*range(CHUNK, settled - EVERY, CHUNK), settled - EVERY] if settled > LONG else []
+        ends = self._snapshots_in_prompt(settled)
         if is_draft and settled > 1:  # a pass of its own, so that a rejected draft does not take them along
             ends.append(settled)
         if not ends and (is_draft or self._at_text_end or length - self._last_snapshot >= EVERY):
@@ -79,6 +84,13 @@ class TransformersCache(KVCache):
         logits.append(self._forward(tokens[start:], self._state, min(keep, len(tokens) - start)))
         self._at_text_end = settled > 1 and not is_draft
         return torch.cat(logits)[-keep:]
+
+    def _snapshots_in_prompt(self, count: int) -> list[int]:
+        """Return the numbers of tokens after which snapshots are taken among `count` new ones."""
+        if count <= LONG:
+            return []
+        distances = () if self._state.one_by_one else (*range(count // CHUNK * CHUNK, 0, -CHUNK), *BEFORE_END)
+        return [*(count - distance for distance in distances if distance <= count - LONG), count - EVERY]
 
     @property
     def _last_snapshot(self) -> int:

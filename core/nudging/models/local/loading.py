@@ -20,6 +20,7 @@ from transformers import (
 from transformers.quantizers.auto import AutoQuantizationConfig
 
 from nudging._extras import required_packages
+from nudging._logging import log
 from nudging.errors import (
     MissingDependencyError,
     ModelNotFoundError,
@@ -131,6 +132,7 @@ def load_weights(name: str, config: PreTrainedConfig, options: LoadingOptions) -
             f"{name} cannot be used for nudging: it has no weights for {len(missing)} parts of a "
             f"{type(model).__name__}, such as {missing[0]}. Choose a model for text generation"
         )
+    _warn_of_outliers(name, model)
     if options.adapter:
         model = _with_adapter(name, model, options, is_quantized)
     if not placement:
@@ -165,6 +167,17 @@ def _check_packages(name: str, quantization: Any) -> None:
     if missing:
         raise MissingDependencyError(
             f"{name!r} with the quantization {method} needs the package {missing[0]}: pip install {' '.join(missing)}"
+        )
+
+
+def _warn_of_outliers(name: str, model: PreTrainedModel) -> None:
+    """Log that bitsandbytes rounds a token otherwise if another one in its pass has an outlier."""
+    config = getattr(getattr(model, "hf_quantizer", None), "quantization_config", None)
+    if getattr(config, "load_in_8bit", False) and getattr(config, "llm_int8_threshold", 0):
+        log.warning(
+            "%s: with 8 bits of bitsandbytes, outliers of one token change how the others in its pass are rounded, so "
+            'a draft may change an answer slightly. "llm_int8_threshold": 0.0 in quantization_config avoids it',
+            name,
         )
 
 

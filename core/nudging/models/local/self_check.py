@@ -32,7 +32,7 @@ SAME = 0.99
 """Minimum cosine similarity between logits that are the same apart from rounding."""
 
 SAME_IN_FLOAT32 = 0.999
-"""The same for weights in float32. Some recurrent layers compute one token otherwise than several."""
+"""The same for weights in float32 that are not quantized. Some recurrent layers compute one token otherwise."""
 
 EQUAL_IN_FLOAT32 = 0.9999
 """The same where both passes compute the same: the start of a text, whatever comes after it."""
@@ -68,14 +68,16 @@ def find_state(name: str, model: PreTrainedModel, run: Run) -> Callable[[], Stat
     vocabulary = model.config.get_text_config(decoder=True).vocab_size
     tokens = [(7919 * index + 13) % vocabulary for index in range(LENGTH)]
     expected = run(tokens, NoState(), LENGTH)
+    is_quantized = getattr(model, "hf_quantizer", None) is not None  # some round what layers compute, too
+    is_exact = expected.dtype == torch.float32 and not is_quantized
     reasons = []
     for kind, new_state in _kinds(model):
-        if (reason := _disagreement(new_state, run, tokens, expected)) is None:
+        if (reason := _disagreement(new_state, run, tokens, expected, is_exact)) is None:
             return new_state
         reasons.append(f"{kind} {reason}")
     start = run(tokens[:BACK_TO], NoState(), BACK_TO)
     is_encoder = getattr(model.config, "is_decoder", None) is False
-    if is_encoder or not _same(start, expected[:BACK_TO], EQUAL_IN_FLOAT32):
+    if is_encoder or not similar(start, expected[:BACK_TO], EQUAL_IN_FLOAT32 if is_exact else SAME):
         raise UnsupportedModelError(
             f"{name} cannot be used for nudging: it is no left-to-right decoder. Later tokens change what it predicts "
             "after earlier ones. Choose a model for text generation"
@@ -99,18 +101,21 @@ def _kinds(model: PreTrainedModel) -> Iterator[tuple[str, Callable[[], State]]]:
         yield "a cache of layers, token by token,", partial(LayeredState, model.config, name, one_by_one=True)
 
 
-def _disagreement(new_state: Callable[[], State], run: Run, tokens: list[int], expected: torch.Tensor) -> str | None:
+def _disagreement(
+    new_state: Callable[[], State], run: Run, tokens: list[int], expected: torch.Tensor, is_exact: bool
+) -> str | None:
     """Return None if passes of several sizes, and going back, give the expected logits. If not, say what happened."""
+    same, equal = (SAME_IN_FLOAT32, EQUAL_IN_FLOAT32) if is_exact else (SAME, SAME)
     try:
         state, saved = new_state(), None
         for size in PASSES:
             end, keep = state.length + size, min(size, KEPT)
-            minimum = SAME_IN_FLOAT32 if state.length else EQUAL_IN_FLOAT32
-            if not _same(run(tokens[state.length : end], state, keep), expected[end - keep : end], minimum):
+            minimum = same if state.length else equal
+            if not similar(run(tokens[state.length : end], state, keep), expected[end - keep : end], minimum):
                 return "gives other logits than no cache"
             saved = saved or state.save()
         back = BACK_TO if state.can_crop else PASSES[0]
-        if not _same(run(tokens[back:], state.at(back, saved), LENGTH - back), expected[back:]):
+        if not similar(run(tokens[back:], state.at(back, saved), LENGTH - back), expected[back:], same):
             return "gives other logits after going back"
     except Exception as error:  # a kind of state that the model does not take
         return f"fails ({type(error).__name__}: {error})"
@@ -121,8 +126,3 @@ def similar(one: torch.Tensor, other: torch.Tensor, minimum: float = SAME) -> bo
     """Return True if the cosine similarity of every row of two passes' logits is above the minimum."""
     one, other = ((logits - logits.mean(dim=-1, keepdim=True)).float() for logits in (one, other))
     return bool((torch.cosine_similarity(one, other, dim=-1) > minimum).all())
-
-
-def _same(one: torch.Tensor, other: torch.Tensor, in_float32: float = SAME_IN_FLOAT32) -> bool:
-    """Return True if two passes gave the same logits, apart from rounding."""
-    return similar(one, other, in_float32 if one.dtype == torch.float32 else SAME)

@@ -56,6 +56,9 @@ class State(ABC):
     has_positions = False
     """True if the model has to be told the positions of the new tokens."""
 
+    one_by_one = False
+    """True if each token after the first pass takes a pass of its own."""
+
     def __init__(self) -> None:
         self.length = 0
 
@@ -106,7 +109,7 @@ class LayeredState(State):
         self, config: PreTrainedConfig, name: str, *, one_by_one: bool = False, has_positions: bool = False
     ) -> None:
         super().__init__()
-        self._config, self._name, self._one_by_one, self.has_positions = config, name, one_by_one, has_positions
+        self._config, self._name, self.one_by_one, self.has_positions = config, name, one_by_one, has_positions
         self.cache = DynamicCache(config=config)
         for index, layer in enumerate(self.cache.layers):
             if type(layer) is DynamicSlidingWindowLayer:
@@ -124,7 +127,7 @@ class LayeredState(State):
         return all(type(layer) in (DynamicLayer, DummyLayer) for layer in self.cache.layers)
 
     def parts(self, tokens: list[int]) -> list[list[int]]:
-        return [[token] for token in tokens] if self._one_by_one and self.length else [tokens]
+        return [[token] for token in tokens] if self.one_by_one and self.length else [tokens]
 
     def arguments(self) -> dict[str, Any]:
         return {self._name: self.cache, "use_cache": True}
@@ -139,7 +142,7 @@ class LayeredState(State):
             return [_copy_of(layer) for layer in self.cache.layers]
 
     def at(self, length: int, saved: Saved) -> Self:
-        earlier = type(self)(self._config, self._name, one_by_one=self._one_by_one, has_positions=self.has_positions)
+        earlier = type(self)(self._config, self._name, one_by_one=self.one_by_one, has_positions=self.has_positions)
         if length:
             layers = zip(self.cache.layers, saved or [None] * len(self.cache.layers), strict=True)
             with torch.inference_mode():
