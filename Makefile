@@ -46,7 +46,7 @@ test-families: $(VENV)/demo.installed $(VENV)/test.installed
 test-standard: $(VENV)/demo.installed $(VENV)/test.installed $(VENV)/tools.installed
 	$(BIN)/python -m pytest -m standard --numprocesses 2 --dist worksteal --timeout 900 $(ARGS)
 
-# both models behind real vLLM servers: the golden transcripts, killed servers, concurrent answers
+# both models behind real vLLM servers, the base model with nudging-vllm: transcripts, killed servers, schemas, concurrent answers
 test-vllm: $(VENV)/demo.installed $(VENV)/test.installed $(VENV)/vllm.installed
 	VLLM=$(abspath $(VENV)/vllm/bin/vllm) $(BIN)/python -m pytest -m vllm --timeout 900 $(ARGS)
 
@@ -74,7 +74,8 @@ docs: $(VENV)/docs.installed
 notebooks: $(VENV)/demo.installed $(VENV)/test.installed
 	$(BIN)/python examples/notebooks/generate.py
 
-# the sdists and wheels of all three distributions, each tried in fresh environments on the snippet of its README
+# the sdists and wheels of all four distributions. All but nudging-vllm are tried in fresh environments on the snippet of their
+# README; `make test-vllm` tries that one on a real server
 dist: $(VENV)/demo.installed $(VENV)/test.installed $(VENV)/dist.installed
 	rm -rf dist
 	for folder in . packages/*; do $(BIN)/python -m build --outdir dist $$folder || exit 1; done

@@ -26,6 +26,9 @@ SNIPPETS = {
 }
 """By distribution: the import by which its snippet of the README is found, and a text that the snippet prints."""
 
+PROCESSOR = "nudging-vllm"
+"""The distribution that is installed beside vLLM. `make test-vllm` runs it on a real server."""
+
 CHECKS = """
 import sys
 from importlib.util import find_spec
@@ -107,7 +110,7 @@ def local_code(snippet: str, places: dict[str, str]) -> str:
     return snippet
 
 
-@pytest.mark.parametrize("name", SNIPPETS)
+@pytest.mark.parametrize("name", [*SNIPPETS, PROCESSOR])
 def test_the_long_description_has_no_link_that_is_dead_on_an_index(name: str) -> None:
     with ZipFile(wheel(name)) as files:
         metadata = next(path for path in files.namelist() if path.endswith(".dist-info/METADATA"))
@@ -120,11 +123,13 @@ def test_the_long_description_has_no_link_that_is_dead_on_an_index(name: str) ->
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
-def test_only_the_wheel_of_nudging_has_code() -> None:
-    for name in SNIPPETS:
+def test_each_wheel_has_its_own_code_only() -> None:
+    expected = {
+        "nudging": {"nudging", "langchain_nudging", "llamaindex_nudging", "llama_index"},
+        PROCESSOR: {"nudging_vllm.py"},
+    }
+    for name in [*SNIPPETS, PROCESSOR]:
         code = {path.split("/")[0] for path in ZipFile(wheel(name)).namelist() if ".dist-info/" not in path}
-        assert code == (
-            {"nudging", "langchain_nudging", "llamaindex_nudging", "llama_index"} if name == "nudging" else set()
-        )
+        assert code == expected.get(name, set())
     inits = {path for path in ZipFile(wheel("nudging")).namelist() if path.startswith("llama_index/")}
     assert inits == {"llama_index/llms/nudging/__init__.py", "llama_index/llms/nudging/py.typed"}

@@ -1,4 +1,4 @@
-"""The three distributions agree with one another, and the files around them with the versions they name."""
+"""The distributions agree with one another, and the files around them with the versions they name."""
 
 import re
 import sys
@@ -52,6 +52,14 @@ def test_a_distribution_brings_the_code_of_its_own_version(name: str, thin: dict
     assert project["dependencies"] == [f"nudging[{EXTRAS[name]}]=={version}"]
     assert project["optional-dependencies"] == {extra: [f"nudging[{extra}]=={version}"] for extra in BACKENDS}
     assert BACKENDS | {EXTRAS[name]} <= set(MAIN["optional-dependencies"])
+
+
+def test_the_package_for_vllm_has_this_version_and_licence() -> None:
+    project = read_toml("packages/nudging-vllm/pyproject.toml")["project"]
+    assert (project["name"], project["version"]) == ("nudging-vllm", nudging.__version__)
+    for key in ("requires-python", "license", "license-files", "authors"):
+        assert project[key] == MAIN[key]
+    assert (ROOT / "packages/nudging-vllm/LICENSE").read_text() == (ROOT / "LICENSE").read_text()
 
 
 @NAMES
