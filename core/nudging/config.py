@@ -20,6 +20,7 @@ from nudging.models.config import (
     Backend,
     BackendName,
     ContextSize,
+    ContextWindow,
     Device,
     DeviceMap,
     Dtype,
@@ -65,6 +66,8 @@ class NudgerConfig(SettingsFields):
     nudging_api_key: ApiKey = None
     base_tokenizer: TokenizerName = None
     nudging_tokenizer: TokenizerName = None
+    base_context_window: ContextWindow = None
+    nudging_context_window: ContextWindow = None
     base_dtype: Dtype = None
     nudging_dtype: Dtype = None
     dtype: Dtype = None
@@ -237,11 +240,12 @@ class NudgerConfig(SettingsFields):
             raise SettingsError(
                 f"device={options['device']!r} and device_map={options['device_map']!r} exclude each other: give one"
             )
-        if options["tokenizer"] is not None and options["url"] is None:
-            raise SettingsError(
-                f"{author}_tokenizer={options['tokenizer']!r} is for a model on a server: give {author}_url too, "
-                f"or leave {author}_tokenizer out"
-            )
+        for name in ("tokenizer", "context_window"):
+            if options[name] is not None and options["url"] is None:
+                raise SettingsError(
+                    f"{author}_{name}={options[name]!r} is for a model on a server: give {author}_url too, or leave "
+                    f"{author}_{name} out"
+                )
         return options
 
 

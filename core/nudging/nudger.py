@@ -292,6 +292,8 @@ class Nudger:
         nudging = self.nudging_model.session(
             prompts.nudging, author="nudging", sampling=_sampling(settings, "nudging"), grammar=grammar, **needs
         )
+        if settings.logprobs:
+            base.check_score()
         if grammar is not None and options.complete is not None:
             _check_budget(options.complete(""), base, grammar, settings.max_tokens)
         return {"base": base, "nudging": nudging}

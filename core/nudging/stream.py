@@ -84,7 +84,7 @@ class _Stream:
     def _hint(self, asked: Ask) -> Hint | None:
         if not self._options.hints:
             return None
-        return Hint(asked.hint, self._propose if asked.author == "base" else None)
+        return Hint(asked.hint, self._propose if asked.author == "base" else None, asked.stop_below)
 
     def _propose(self, text: str, limit: int) -> str:
         """Return what the nudging model would write after the answer `text`, `limit` of its tokens."""
@@ -156,8 +156,8 @@ class AnswerStream(_Stream):
         match action:
             case Check(text, run):
                 return self._sessions["nudging"].checks(text, run)
-            case Prefetch(text, limit):
-                self._sessions["base"].prefetch(text, limit)
+            case Prefetch(text, limit, stop_below):
+                self._sessions["base"].prefetch(text, limit, stop_below if self._options.hints else 0.0)
             case Fit(text, limit):
                 return self._sessions["base"].fit(text, limit)
             case Complete(text, limit):
@@ -223,8 +223,8 @@ class AsyncAnswerStream(_Stream):
         match action:
             case Check(text, run):
                 return await self._sessions["nudging"].achecks(text, run)
-            case Prefetch(text, limit):
-                await self._sessions["base"].aprefetch(text, limit)
+            case Prefetch(text, limit, stop_below):
+                await self._sessions["base"].aprefetch(text, limit, stop_below if self._options.hints else 0.0)
             case Fit(text, limit):
                 return await self._sessions["base"].afit(text, limit)
             case Complete(text, limit):

@@ -28,6 +28,7 @@ def read_server(config: ModelConfig, author: Author) -> ModelFacts:
         author=author,
         api_key=config.api_key,
         tokenizer=config.tokenizer,
+        context_window=config.context_window,
         timeout=min(config.timeout, TIMEOUT),
         max_retries=0,
     )
@@ -35,7 +36,7 @@ def read_server(config: ModelConfig, author: Author) -> ModelFacts:
     model.tokenizer.encode("Hello", special_tokens=True)
     context = model.context_length
     return ModelFacts(
-        place=f"served at {config.url}",
+        place=f"served by {model.server.kind} at {config.url}",
         runs_on="server",
         context=context if context < sys.maxsize else None,
         tokenizer=model.tokenizer,

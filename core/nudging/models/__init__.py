@@ -18,7 +18,7 @@ from nudging.settings import checked
 if TYPE_CHECKING:
     from nudging.models.decoding.model import InProcessModel
 
-SERVER_OPTIONS = ("api_key", "tokenizer", "timeout", "max_retries")
+SERVER_OPTIONS = ("api_key", "tokenizer", "context_window", "timeout", "max_retries")
 """Fields of `ModelConfig` for models on servers only."""
 
 _models: dict[Hashable, Model] = {}
@@ -32,7 +32,8 @@ def load_model(name: str | Path | Model, *, author: Author = "base", **options: 
         name: A hub id, a folder, a GGUF file, a server's name for its model, or a `Model`, which is returned as it is.
         author: The model's part in the pair, for error messages.
         **options: The other fields of `ModelConfig`: revision; backend; dtype, device, device_map of transformers;
-            n_ctx, n_gpu_layers, n_threads, lora of llama.cpp; url, api_key, tokenizer, timeout, max_retries of servers.
+            n_ctx, n_gpu_layers, n_threads, lora of llama.cpp; url, api_key, tokenizer, context_window, timeout and
+            max_retries of servers.
 
     Raises:
         SettingsError: An option is unknown or out of range.

@@ -41,15 +41,17 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """Text that probably comes next. It may save forward passes and never changes a step.
+    """The text that probably comes next, and how far it will be asked for. It saves work and never changes a step.
 
     Args:
         text: What the other model proposed.
         propose: Ask the other model for more: (answer, number of its tokens) -> the text that it would write next.
+        stop_below: No step will probably be asked for after one whose probability is below this.
     """
 
     text: str = ""
     propose: Callable[[str, int], str] | None = None
+    stop_below: float = 0.0
 
 
 class Tokenizer(ABC):
@@ -127,12 +129,19 @@ class Session(ABC):
     def score(self, text: str) -> list[TokenLogprob]:
         """Return the log-probability that this model gives each of its tokens of an answer."""
 
+    def check_score(self) -> None:  # noqa: B027 (optional)
+        """Raise if `score` is not possible.
+
+        Raises:
+            UnsupportedModelError: The model cannot score a given text.
+        """
+
     @abstractmethod
     def usage(self) -> ModelUsage:
         """Return what this session has computed so far."""
 
-    def prefetch(self, text: str, limit: int) -> None:  # noqa: B027 (optional)
-        """Start work on `steps(text, limit)`, which will probably be asked for next."""
+    def prefetch(self, text: str, limit: int, stop_below: float = 0.0) -> None:  # noqa: B027 (optional)
+        """Start work on `steps(text, limit)`, which will probably be asked for next, with this `stop_below`."""
 
     def close(self) -> None:  # noqa: B027 (optional)
         """Release what the session holds."""
@@ -150,9 +159,9 @@ class Session(ABC):
         """Run `checks` without blocking the event loop."""
         return await in_thread(self.checks, text, run)
 
-    async def aprefetch(self, text: str, limit: int) -> None:
+    async def aprefetch(self, text: str, limit: int, stop_below: float = 0.0) -> None:
         """Run `prefetch` without blocking the event loop."""
-        self.prefetch(text, limit)
+        self.prefetch(text, limit, stop_below)
 
     async def aclose(self) -> None:
         """Run `close` without blocking the event loop."""

@@ -190,6 +190,9 @@ TokenizerName = Annotated[
     str | None,
     Field(description="Hub id, folder or GGUF file of the tokenizer, for a server without /tokenize"),
 ]
+ContextWindow = Annotated[
+    int | None, Field(gt=0, description="Maximum length of the context, for a server that does not tell")
+]
 Template = Annotated[str | None, Field(description="Jinja template of the prompt, in place of the default")]
 Timeout = Annotated[float, Field(gt=0, description="Seconds without data before a request to a server times out")]
 MaxRetries = Annotated[
@@ -217,6 +220,7 @@ class ModelConfig(BaseModel):
     url: Url = None
     api_key: ApiKey = None
     tokenizer: TokenizerName = None
+    context_window: ContextWindow = None
     template: Template = None
     timeout: Timeout = 60.0
     max_retries: MaxRetries = 6

@@ -135,19 +135,17 @@ class ScriptedSession(Session):
 
 def _allowed(steps: Iterable[Step], text: str, grammar: Grammar) -> Iterator[Step]:
     """Yield the steps after `text`, as far as the grammar allows them. The script ends where nothing more is needed."""
-    from llguidance import LLMatcher  # needed for grammars only
+    from nudging.grammar.text_matcher import TextMatcher  # needs llguidance
 
-    from nudging.grammar.completion import BYTES
-
-    matcher = LLMatcher(BYTES, grammar.source, log_level=0)
-    matcher.try_consume_tokens(list(text.encode()))
+    matcher = TextMatcher(grammar)
+    matcher.seek(text.encode())
     for step in steps:
         written = step.text.encode()
-        allowed = matcher.try_consume_tokens(list(written))
+        allowed = matcher.take(written)
         if allowed < len(written):
             if allowed:
                 yield replace(step, text=written[:allowed].decode(errors="ignore"))
-            if matcher.is_accepting():
+            if matcher.can_end:
                 yield replace(step, text="", end=True)
             return
         yield step

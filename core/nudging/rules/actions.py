@@ -27,12 +27,17 @@ from nudging.answer import Author, FinishReason, Piece
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Start a model after the answer `text`, for at most `limit` steps. `hint` is text that probably comes next."""
+    """Start a model after the answer `text`, for at most `limit` steps.
+
+    `hint` is text that probably comes next. After a step whose probability is below `stop_below`, probably no other one
+    is asked for.
+    """
 
     author: Author
     text: str
     limit: int
     hint: str = ""
+    stop_below: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +58,14 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Prefetch:
-    """The base model will be asked after the answer `text` for `limit` steps, unless the proposal ends the answer."""
+    """The base model will be asked after the answer `text` for `limit` steps, unless the proposal ends the answer.
+
+    `stop_below` is that of its `Ask`.
+    """
 
     text: str
     limit: int
+    stop_below: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,11 +36,14 @@ class BaseTokens:
     Args:
         answer: The answer.
         is_sure: Returns True for a step that needs no opinion of the nudging model.
+        stop_below: After a step whose probability is below this, the base model mostly starts anew.
         settings: The probability of a sure end, and the length of the nudging model's proposals.
     """
 
-    def __init__(self, answer: UnfinishedAnswer, is_sure: Callable[[Step], bool], settings: Settings) -> None:
-        self._answer, self._is_sure = answer, is_sure
+    def __init__(
+        self, answer: UnfinishedAnswer, is_sure: Callable[[Step], bool], stop_below: float, settings: Settings
+    ) -> None:
+        self._answer, self._is_sure, self._stop_below = answer, is_sure, stop_below
         self._end, self._lookahead = settings.end, settings.lookahead
         self._since_nudge: list[str] = []  # the base model's tokens since the nudging model wrote
         self._loops = 0
@@ -141,7 +144,7 @@ class BaseTokens:
         while len(steps) < LONGEST_CHARACTER:
             if self._steps_left == 0:
                 steps, self._steps_left = [], LIMIT  # a character that the last one cut off is read again
-                step: Step | None = yield Ask("base", self._read, LIMIT, hint)
+                step: Step | None = yield Ask("base", self._read, LIMIT, hint, self._stop_below)
             else:
                 step = yield More()
             if step is None:

@@ -21,7 +21,7 @@ from nudging.settings import Settings
 
 def rounds(answer: UnfinishedAnswer, settings: Settings) -> Generator[Action, Any, None]:
     """Write the answer token by token."""
-    base = BaseTokens(answer, lambda step: step.own_probability >= 1 - settings.bet, settings)
+    base = BaseTokens(answer, lambda step: step.own_probability >= 1 - settings.bet, 0.0, settings)
     while True:
         token, own = yield from base.run()
         stands = token[0].own_probability >= own.probability - settings.bet or _is_start(own.text, token[-1].text)

@@ -44,7 +44,7 @@ class Blended(NamedTuple):
 
 def rounds(answer: UnfinishedAnswer, settings: Settings) -> Generator[Action, Any, None]:
     """Write the answer token by token."""
-    base = BaseTokens(answer, lambda step: step.probability >= settings.threshold, settings)
+    base = BaseTokens(answer, lambda step: step.probability >= settings.threshold, settings.threshold, settings)
     while True:
         token, own = yield from base.run()
         chosen = blended(token[0], own, settings, len(answer.text))

@@ -19,7 +19,7 @@ from nudging.step import Step
 
 def rounds(answer: UnfinishedAnswer, settings: Settings) -> Generator[Action, Any, None]:
     """Write the answer: whole words of the nudging model, and the base model's run after them."""
-    base = BaseTokens(answer, lambda step: step.probability >= settings.threshold, settings)
+    base = BaseTokens(answer, lambda step: step.probability >= settings.threshold, settings.threshold, settings)
     own = yield from base.own_step()
     while True:
         yield from _words(base, own)

@@ -26,7 +26,7 @@ def rounds(answer: UnfinishedAnswer, settings: Settings) -> Generator[Action, An
     """Write the answer round by round: some nudging words, and the base model's run after them."""
     last_words, repeats = "", 0
     while True:
-        proposal, ended = yield from _proposal(answer, settings.lookahead)
+        proposal, ended = yield from _proposal(answer, settings)
         if ended:
             yield from answer.append_words(proposal)
             raise Finished("stop")
@@ -44,9 +44,9 @@ def rounds(answer: UnfinishedAnswer, settings: Settings) -> Generator[Action, An
         answer.round += 1
 
 
-def _proposal(answer: UnfinishedAnswer, lookahead: int) -> Generator[Action, Any, tuple[str, bool]]:
-    """Return the nudging model's next `lookahead` tokens as text, and True if it ends its turn within them."""
-    step: Step | None = yield Ask("nudging", answer.text, lookahead)
+def _proposal(answer: UnfinishedAnswer, settings: Settings) -> Generator[Action, Any, tuple[str, bool]]:
+    """Return the nudging model's next tokens as text, and True if it ends its turn within them."""
+    step: Step | None = yield Ask("nudging", answer.text, settings.lookahead)
     if step is None:
         raise Finished("length")  # its context is full
     proposal = ""
@@ -58,7 +58,7 @@ def _proposal(answer: UnfinishedAnswer, lookahead: int) -> Generator[Action, Any
         first = None if prefetched else next(_boundaries(proposal), None)
         if first:
             prefetched = True
-            yield Prefetch(answer.text + first[0], CHUNK)
+            yield Prefetch(answer.text + first[0], CHUNK, settings.threshold)
         step = yield More()
     return proposal, False
 
@@ -80,7 +80,7 @@ def _handover(
     Example: for the proposal " To stay healthy", a base model that is sure of "▁healthy" gives (" To stay", that step).
     """
     for before, word in _boundaries(proposal):
-        step: Step | None = yield Ask("base", answer.text + before, CHUNK, hint=proposal[len(before) :])
+        step: Step | None = yield Ask("base", answer.text + before, CHUNK, proposal[len(before) :], threshold)
         if step is None:
             yield from answer.append_words(before)
             raise Finished("length")  # its context is full
@@ -96,7 +96,7 @@ def _base_run(answer: UnfinishedAnswer, step: Step, threshold: float, end: float
     yield from answer.append_steps([step])
     first: Action = More()
     while (yield from _chunk(answer, answer.text[start:], CheckedSteps(first, threshold, end), threshold)):
-        first = Ask("base", answer.text, CHUNK)
+        first = Ask("base", answer.text, CHUNK, stop_below=threshold)
 
 
 def _chunk(answer: UnfinishedAnswer, run: str, steps: CheckedSteps, threshold: float) -> Generator[Action, Any, bool]:

@@ -18,15 +18,19 @@ class Weights:
         path: The file.
         n_gpu_layers: Number of layers on the GPU; None leaves it to llama.cpp.
         lora: LoRA adapters in GGUF, with their scales.
+        vocab_only: Load the vocabulary, the chat templates and the metadata only.
 
     Raises:
         ModelNotFoundError: The file is damaged, or llama.cpp does not know its architecture.
         UnsupportedModelError: The model does not write text.
     """
 
-    def __init__(self, path: Path, n_gpu_layers: int | None, lora: Mapping[str, float]) -> None:
+    def __init__(
+        self, path: Path, n_gpu_layers: int | None, lora: Mapping[str, float], *, vocab_only: bool = False
+    ) -> None:
         self._name = str(path)
         params = llama.llama_model_default_params()
+        params.vocab_only = vocab_only
         if n_gpu_layers is not None:
             params.n_gpu_layers = n_gpu_layers
         with logged_errors() as errors:

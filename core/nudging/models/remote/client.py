@@ -2,30 +2,29 @@
 
 import asyncio
 import json
+import re
 import time
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib import import_module
 from threading import BoundedSemaphore, Lock
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import openai
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr, ValidationError
 from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_random_exponential
 
 from nudging._logging import log
 from nudging.answer import Author
 from nudging.errors import ServerError, UnsupportedModelError
-from nudging.models.remote.chunks import ChunkParser, CutOffError
+from nudging.models.remote.completion import CutOffError, StreamedRequest
+from nudging.models.remote.replies import AsyncEvents, AsyncLines, Events, Lines, ReportedError, check_error
 from nudging.step import Step
 
-MAX_CONCURRENT = 128
-"""Maximum number of concurrent requests to one server."""
-
-PREFETCH_BELOW = 8
-"""With fewer concurrent requests than this, a request that may turn out to be unnecessary costs the others little."""
+AT_ONCE = 128
+"""Maximum number of concurrent completions, if the server has no other one."""
 
 MAX_WAIT = 30.0
 """Maximum seconds between two attempts, unless the server asks for more with Retry-After."""
@@ -45,15 +44,27 @@ def _transport_errors() -> tuple[type[Exception], ...]:
     found: list[type[Exception]] = []
     for name in ("httpx", "httpx2"):  # older and newer versions of openai use one or the other
         with suppress(ImportError):
-            found.append(import_module(name).TransportError)
+            found.append(import_module(name).RequestError)
     return tuple(found)
 
 
-FAILURES: tuple[type[Exception], ...] = (openai.APIError, CutOffError, json.JSONDecodeError, *_transport_errors())
+FAILURES: tuple[type[Exception], ...] = (openai.APIError, ReportedError, CutOffError, *_transport_errors())
 """The errors that a request can end with."""
 
-PROBLEMS: tuple[type[Exception], ...] = (*FAILURES, UnsupportedModelError)
-"""These, and the error about what a server sends."""
+MALFORMED: tuple[type[Exception], ...] = (ValidationError, json.JSONDecodeError, UnicodeDecodeError)
+"""The errors for replies that are not in the expected form."""
+
+PROBLEMS: tuple[type[Exception], ...] = (*FAILURES, UnsupportedModelError, *MALFORMED)
+"""All errors of a request, and of the reply to it."""
+
+SESSION_HEADER = "X-Session-ID"
+"""Routers for vLLM send requests with the same value to the same replica, which has the prompt in its prefix cache."""
+
+ENDPOINT = re.compile(r"(/v1)?(/chat)?/completions$|/v1(/models)?$")
+"""The end of a URL that is not part of the address of the server."""
+
+
+R = TypeVar("R", bound=BaseModel)
 
 
 class Client:
@@ -72,7 +83,7 @@ class Client:
         self, author: Author, url: str, model: str, api_key: SecretStr | None, *, timeout: float, max_retries: int
     ) -> None:
         self.author, self.url, self.model = author, url.rstrip("/"), model
-        self._root = self.url.removesuffix("/v1")
+        self._root = ENDPOINT.sub("", self.url)
         self._key, self._max_retries = api_key, max_retries
         self._options: dict[str, Any] = {
             "base_url": self.url,
@@ -82,7 +93,8 @@ class Client:
         }
         self._lock = Lock()
         self._sync_client: openai.OpenAI | None = None
-        self._slots = BoundedSemaphore(MAX_CONCURRENT)
+        self._at_once = AT_ONCE
+        self._slots = BoundedSemaphore(AT_ONCE)
         self._async_clients: WeakKeyDictionary[Any, tuple[openai.AsyncOpenAI, asyncio.Semaphore]] = WeakKeyDictionary()
         self._concurrent = 0
         self._last_warning = -LOG_INTERVAL
@@ -90,26 +102,42 @@ class Client:
     def __repr__(self) -> str:
         return f"Client({self.url!r}, {self.model!r})"
 
-    def get(self, path: str) -> Any:
-        """Return the server's answer to a GET request, as plain data.
+    def get(self, path: str, shape: type[R]) -> R:
+        """Return the server's answer to a GET request.
+
+        Args:
+            path: The path of the endpoint, from the root of the server.
+            shape: The form of the answer.
 
         Raises:
             ServerError: The server does not answer, or refuses the request.
+            UnsupportedModelError: The answer is not in this form.
         """
-        return self._retried(lambda: self._client.get(self._root + path, cast_to=object))
+        return self._retried(lambda: self._client.get(self._root + path, cast_to=object), shape)
 
-    def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """Return the server's answer to a POST request, as plain data. Raise what `get` raises."""
-        return self._retried(
-            lambda: self._client.post(self._root + path, cast_to=object, body={"model": self.model, **body})
-        )
+    def post(self, path: str, body: Mapping[str, Any], shape: type[R]) -> R:
+        """Return the server's answer to a POST request. Raise what `get` raises."""
+        body = {"model": self.model, **body}
+        return self._retried(lambda: self._client.post(self._root + path, cast_to=object, body=body), shape)
+
+    def answers(self, path: str, shape: type[BaseModel]) -> bool:
+        """Return True if the server answers a GET request in this form. The request is not retried."""
+        try:
+            shape.model_validate(self._client.get(self._root + path, cast_to=object))
+        except PROBLEMS:
+            return False
+        return True
+
+    def limit(self, at_once: int) -> None:
+        """Set the maximum number of concurrent completions. This is for the first contact, when there are none."""
+        self._at_once, self._slots = at_once, BoundedSemaphore(at_once)
 
     @property
-    def has_capacity(self) -> bool:
-        """True if one more request hardly slows down the others."""
-        return self._concurrent < PREFETCH_BELOW
+    def concurrent(self) -> int:
+        """The number of completions that are under way."""
+        return self._concurrent
 
-    def completion(self, request: Mapping[str, Any]) -> Generator[Step | None, None, None]:
+    def completion(self, request: StreamedRequest) -> Generator[Step | None, None, None]:
         """Yield None once the request is under way, and then the steps of the completion as they arrive.
 
         If the stream breaks, the request is repeated, and steps that were already received are not yielded twice.
@@ -117,16 +145,16 @@ class Client:
 
         Raises:
             ServerError: The server does not answer, or refuses the request.
-            UnsupportedModelError: The server sends no log-probabilities.
+            UnsupportedModelError: The server sends no log-probabilities, or something else than this kind of server.
         """
         received = _Received()
         try:
             for attempt in Retrying(**self._retry_policy()):
                 received.begin_attempt()
                 with attempt:
-                    with self._slot(), self._client.completions.create(**self._streamed(request)) as chunks:
+                    with self._slot(), self._reply(request) as chunks:
                         yield from received.start()
-                        parser = ChunkParser()
+                        parser = request.parser()
                         for chunk in chunks:
                             yield from received.new(parser.push(chunk), attempt.retry_state)
                         parser.check_finished()
@@ -135,7 +163,7 @@ class Client:
         except PROBLEMS as error:
             raise self._translated(error) from None
 
-    async def acompletion(self, request: Mapping[str, Any]) -> AsyncGenerator[Step | None, None]:
+    async def acompletion(self, request: StreamedRequest) -> AsyncGenerator[Step | None, None]:
         """Run `completion` on an event loop."""
         received = _Received()
         client, slots = self._of_this_loop()
@@ -143,11 +171,10 @@ class Client:
             async for attempt in AsyncRetrying(**self._retry_policy()):
                 received.begin_attempt()
                 with attempt:
-                    stream = client.completions.create(**self._streamed(request))
-                    async with self._aslot(slots), await stream as chunks:
+                    async with self._aslot(slots), self._areply(client, request) as chunks:
                         for started in received.start():
                             yield started
-                        parser = ChunkParser()
+                        parser = request.parser()
                         async for chunk in chunks:
                             for step in received.new(parser.push(chunk), attempt.retry_state):
                                 yield step
@@ -191,16 +218,38 @@ class Client:
         loop = asyncio.get_running_loop()
         with self._lock:
             if loop not in self._async_clients:
-                self._async_clients[loop] = openai.AsyncOpenAI(**self._options), asyncio.Semaphore(MAX_CONCURRENT)
+                self._async_clients[loop] = openai.AsyncOpenAI(**self._options), asyncio.Semaphore(self._at_once)
             return self._async_clients[loop]
 
-    def _streamed(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        return {"model": self.model, "stream": True, "logprobs": 1, **request}
+    @contextmanager
+    def _reply(self, request: StreamedRequest) -> Generator[Iterable[Any], None, None]:
+        if not request.is_streamed:
+            yield [_checked(self._client.post(**self._arguments(request)))]
+            return
+        kind: Any = Lines if request.is_ndjson else Events
+        with self._client.post(**self._arguments(request), stream=True, stream_cls=kind) as chunks:
+            yield chunks
 
-    def _retried(self, request: Callable[[], Any]) -> Any:
+    @asynccontextmanager
+    async def _areply(
+        self, client: openai.AsyncOpenAI, request: StreamedRequest
+    ) -> AsyncGenerator[AsyncIterable[Any], None]:
+        if not request.is_streamed:
+            yield _alone(_checked(await client.post(**self._arguments(request))))
+            return
+        kind: Any = AsyncLines if request.is_ndjson else AsyncEvents
+        async with await client.post(**self._arguments(request), stream=True, stream_cls=kind) as chunks:
+            yield chunks
+
+    def _arguments(self, request: StreamedRequest) -> dict[str, Any]:
+        body = {"model": self.model, **request.body}
+        options = {"headers": {SESSION_HEADER: request.session}}
+        return {"path": self._root + request.path, "body": body, "cast_to": object, "options": options}
+
+    def _retried(self, request: Callable[[], Any], shape: type[R]) -> R:
         try:
-            return Retrying(**self._retry_policy())(request)
-        except FAILURES as error:
+            return shape.model_validate(Retrying(**self._retry_policy())(lambda: _checked(request())))
+        except PROBLEMS as error:
             raise self._translated(error) from None
 
     def _retry_policy(self) -> dict[str, Any]:
@@ -228,26 +277,38 @@ class Client:
             )
 
     def _reason(self, error: BaseException | None) -> str:
-        reason = str(error).strip() or type(error).__name__
+        reason = str(error).strip().rstrip(".") or type(error).__name__
         if self._key and self._key.get_secret_value():
             reason = reason.replace(self._key.get_secret_value(), "…")  # some servers send a wrong key back
         return reason
 
     def _translated(self, error: Exception) -> ServerError | UnsupportedModelError:
+        """Return the error for a request that has failed: what was wrong, at which server, and what to do."""
         if isinstance(error, UnsupportedModelError):
-            return UnsupportedModelError(f"the {self.author} server at {self.url} cannot be used for nudging: {error}")
+            return self._unusable(self._reason(error))
+        if isinstance(error, MALFORMED):
+            return self._unusable(
+                f"its reply is not in the expected form ({_mismatch(error)}). Check that {self.author}_url is the "
+                "address of the API, up to and with /v1"
+            )
         status = getattr(error, "status_code", None)
+        reason = self._reason(error)
         if _may_pass(error):
-            advice = f"It was tried {self._max_retries + 1} times: check that the server runs, or raise max_retries"
+            advice = f"It was tried {_times(self._max_retries + 1)}: check that the server runs, or raise max_retries"
         elif status in (401, 403):
             advice = f"Check {self.author}_api_key"
-        elif status == 404:
+        elif status in (404, 405):
             advice = f"Check {self.author}_url (it ends in /v1) and the model's name there, {self.model!r}"
+        elif "context" in reason and "length" in reason:
+            advice = f"Pass the length of its context as {self.author}_context_window, so that answers end there"
         else:
             advice = "The server refuses the request, so it is not retried"
-        translated = ServerError(f"the {self.author} server at {self.url}: {self._reason(error)}. {advice}")
+        translated = ServerError(f"the {self.author} server at {self.url}: {reason}. {advice}")
         translated.status = status
         return translated
+
+    def _unusable(self, reason: str) -> UnsupportedModelError:
+        return UnsupportedModelError(f"the {self.author} server at {self.url} cannot be used for nudging: {reason}")
 
 
 class _Received:
@@ -276,6 +337,30 @@ class _Received:
                 self._total = self._in_attempt
                 attempt.attempt_number = 1  # there is progress: only failures in a row count
                 yield step
+
+
+def _checked(reply: object) -> object:
+    """Return a reply that is not an error."""
+    check_error(reply)
+    return reply
+
+
+def _mismatch(error: Exception) -> str:
+    """Return where a reply differs from its expected form."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(map(str, first["loc"]))
+    mismatch = "an object is expected" if first["type"] == "model_type" else first["msg"]
+    return f"{place}: {mismatch}" if place else mismatch
+
+
+async def _alone(chunk: Any) -> AsyncGenerator[Any, None]:
+    yield chunk
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _may_pass(error: BaseException) -> bool:

@@ -1,5 +1,6 @@
 """A model on an OpenAI-compatible server."""
 
+import re
 import sys
 from collections.abc import Mapping
 from functools import cached_property
@@ -7,15 +8,15 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from nudging._extras import required_packages
-from nudging._logging import log_once
 from nudging.answer import Author
-from nudging.errors import GrammarError, ModelNotFoundError, UnsupportedModelError
+from nudging.errors import UnsupportedModelError
 from nudging.grammar.grammar import Grammar
 from nudging.models.base import Model, Sampling, Tokenizer
 from nudging.models.remote.client import Client
+from nudging.models.remote.servers import server_of
+from nudging.models.remote.servers.server import Server
 from nudging.models.remote.session import RemoteSession
-from nudging.models.remote.tokenizer import ServerTokenizer
+from nudging.models.remote.tokenizer import ServerTokenizer, gguf_tokenizer, named_tokenizer
 
 
 class RemoteModel(Model):
@@ -26,7 +27,8 @@ class RemoteModel(Model):
         url: The URL of the server's API, up to and with `/v1`.
         author: The model's part in the pair, for error messages.
         api_key: The API key, if the server needs one.
-        tokenizer: A hub id, a folder or a GGUF file, for servers without /tokenize.
+        tokenizer: A hub id, a folder or a GGUF file, for servers that do not tokenize.
+        context_window: The maximum number of tokens of prompt and answer together, for servers that do not tell.
         timeout: Seconds without data before a request times out.
         max_retries: How many times in a row a request may fail and be retried.
     """
@@ -39,31 +41,51 @@ class RemoteModel(Model):
         author: Author = "base",
         api_key: SecretStr | None = None,
         tokenizer: str | None = None,
+        context_window: int | None = None,
         timeout: float = 60.0,
         max_retries: int = 6,
     ) -> None:
         self.name = name
         self.client = Client(author, url, name, api_key, timeout=timeout, max_retries=max_retries)
         self._tokenizer_name = tokenizer
-        self._tokenizer = _transformers_tokenizer(tokenizer) if tokenizer else ServerTokenizer(self.client)
+        self._context_window = context_window
 
     def __repr__(self) -> str:
         return f"RemoteModel({self.name!r}, {self.client.url!r})"
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        return {"name": self.name, "url": self.client.url, "tokenizer": self._tokenizer_name}
+        own = {"tokenizer": self._tokenizer_name, "context_window": self._context_window}
+        return {"name": self.name, "url": self.client.url, **own}
 
     def load(self) -> None:
+        self.tokenizer.encode("a", special_tokens=False)
         _ = self.context_length
 
-    @property
+    @cached_property
+    def server(self) -> Server:
+        """The server, whose kind is found out at the first contact."""
+        return server_of(self.client)
+
+    @cached_property
     def tokenizer(self) -> Tokenizer:
-        return self._tokenizer
+        if self._tokenizer_name:
+            return named_tokenizer(self._tokenizer_name)
+        if file := self.server.tokenizer_file():
+            return gguf_tokenizer(file)
+        return ServerTokenizer(lambda: self.server)
 
     @property
     def context_length(self) -> int:
-        return int(self._card.get("max_model_len") or sys.maxsize)
+        told = self.server.context_length or sys.maxsize
+        return min(told, self._context_window or sys.maxsize)
+
+    def _without_bos(self, prompt: str) -> str:
+        """Return a rendered prompt without its BOS, which the server would add a second time."""
+        bos = self.tokenizer.encode("", special_tokens=True)
+        written = re.match(r"<[^<>]+>|\[\w+\]", prompt)
+        is_bos = written and bos and self.tokenizer.encode(written[0], special_tokens=False) == bos
+        return prompt[written.end() :] if written and is_bos else prompt
 
     def session(
         self,
@@ -79,33 +101,13 @@ class RemoteModel(Model):
                 f"the {author} model {self.name} is on a server, which does not say which of the most probable tokens "
                 "end the turn. The rule 'blend' needs that: choose rule='words', 'tokens' or 'bet', or a local model"
             )
-        if grammar is not None and not grammar.lazy:
-            raise GrammarError(
-                f"{grammar.meaning} needs models in this process, and the {author} model {self.name} is on a server, "
-                "where a grammar cannot be enforced. Use a local pair, or ask without a schema"
-            )
-        if grammar is not None:
-            log_once(
-                f"{self.name} is on a server, where optional tool calls are not constrained: their arguments may be "
-                "malformed. Use a local pair if they must be valid"
-            )
         special_tokens = author == "base"
+        if self.server.adds_bos and not special_tokens:
+            prompt, special_tokens = self._without_bos(prompt), True
         tokens = len(self.tokenizer.encode(prompt, special_tokens=special_tokens))
         self.check_prompt_length(tokens, author)
-        return RemoteSession(self.client, self.tokenizer, self.context_length, prompt, tokens, special_tokens, sampling)
-
-    @cached_property
-    def _card(self) -> Mapping[str, Any]:
-        """The server's description of the model, requested at the first contact."""
-        listed = self.client.get("/v1/models").get("data") or []
-        for card in listed:
-            if card.get("id") == self.name:
-                return dict(card)
-        names = ", ".join(repr(card.get("id")) for card in listed) or "none"
-        raise ModelNotFoundError(f"the server at {self.client.url} has no model {self.name!r}: it serves {names}")
-
-
-def _transformers_tokenizer(name: str) -> Tokenizer:
-    with required_packages(f"the tokenizer {name!r}", extra="transformers"):
-        from nudging.models.tokenizer import TransformersTokenizer
-    return TransformersTokenizer(name)
+        if author == "base":
+            _ = self.server.stops_when_unsure  # found out here, where a request may block
+        return RemoteSession(
+            self.server, self.tokenizer, self.context_length, prompt, tokens, special_tokens, sampling, grammar
+        )

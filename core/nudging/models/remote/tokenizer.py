@@ -1,14 +1,18 @@
-"""The tokenizer of a server, through its /tokenize and /detokenize endpoints."""
+"""Tokenizers of models on servers: the server's own, or one from files."""
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import jinja2
 
+from nudging._extras import required_packages
 from nudging.errors import ChatTemplateError, ServerError, UnsupportedModelError
 from nudging.models.base import Tokenizer
-from nudging.models.remote.client import Client
+from nudging.models.gguf_files import gguf_file, is_gguf
+from nudging.models.remote.servers.server import Server
 from nudging.prompting.conversation import Message
 from nudging.prompting.instructions import with_tools
 from nudging.prompting.templates import render_template
@@ -21,11 +25,11 @@ class ServerTokenizer(Tokenizer):
     """Tokenizes and renders on the server of the model.
 
     Args:
-        client: The client of the server.
+        server: Returns the server. It is not called before the first text.
     """
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, server: Callable[[], Server]) -> None:
+        self._server = server
         self._encoded = lru_cache(CACHED_TEXTS)(self._request_tokens)
 
     def encode(self, text: str, *, special_tokens: bool) -> list[int]:
@@ -40,32 +44,41 @@ class ServerTokenizer(Tokenizer):
                 return render_template(template, messages)
             except jinja2.TemplateError as error:
                 raise ChatTemplateError(f"nudging_template fails on this conversation: {error}") from error
-        conversation = {"messages": [dict(message) for message in messages], "add_generation_prompt": True}
+        server = self._server()
         try:
-            tokens = self._post("/tokenize", {**conversation, "add_special_tokens": False})["tokens"]
-            return str(self._post("/detokenize", {"tokens": tokens})["prompt"])
-        except (ServerError, UnsupportedModelError, KeyError) as error:
+            return server.render(messages)
+        except (ServerError, UnsupportedModelError) as error:
             raise ChatTemplateError(
-                f"the server at {self._client.url} does not render the conversation ({error}): name the model's "
-                "tokenizer as nudging_tokenizer='…' (a hub id or a folder), or pass nudging_template='…' (Jinja)"
+                f"the server at {server.client.url} does not render the conversation ({error}): name the model's "
+                "tokenizer as nudging_tokenizer='…' (a hub id, a folder or a GGUF file), or pass nudging_template='…' "
+                "(Jinja)"
             ) from error
 
     def _request_tokens(self, text: str, special_tokens: bool) -> tuple[int, ...]:
-        # the field names of vLLM and of llama.cpp
-        body = {"prompt": text, "content": text, "add_special_tokens": special_tokens, "add_special": special_tokens}
-        return tuple(self._post("/tokenize", body)["tokens"])
+        return tuple(self._server().encode(text, special_tokens))
 
-    def _post(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        try:
-            found = self._client.post(path, body)
-        except ServerError as error:
-            raise self._lacks(path) if error.status == 404 else error from None
-        if not isinstance(found, Mapping):
-            raise self._lacks(path)
-        return found
 
-    def _lacks(self, path: str) -> UnsupportedModelError:
-        return UnsupportedModelError(
-            f"the server at {self._client.url} has no {path}, which is needed to count tokens: name the model's "
-            f"tokenizer as {self._client.author}_tokenizer='…' (a hub id or a folder)"
-        )
+def named_tokenizer(name: str) -> Tokenizer:
+    """Return the tokenizer of this name: a hub id, a folder or a GGUF file.
+
+    Raises:
+        ModelNotFoundError: There is no such GGUF file.
+        MissingDependencyError: Its packages are not installed.
+    """
+    if is_gguf(name) and find_spec("llama_cpp"):
+        return gguf_tokenizer(gguf_file(name))
+    with required_packages(f"the tokenizer {name!r}", extra="transformers"):
+        from nudging.models.tokenizer import TransformersTokenizer
+    return TransformersTokenizer(name)
+
+
+def gguf_tokenizer(path: Path) -> Tokenizer:
+    """Return the tokenizer of a GGUF file.
+
+    Raises:
+        MissingDependencyError: llama.cpp is not installed.
+    """
+    with required_packages(f"the tokenizer in {path}", extra="llamacpp"):
+        from nudging.models.llamacpp.tokenizer import GGUFTokenizer
+        from nudging.models.llamacpp.weights import Weights
+    return GGUFTokenizer(str(path), cache(lambda: Weights(path, n_gpu_layers=0, lora={}, vocab_only=True)))
