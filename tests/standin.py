@@ -16,6 +16,7 @@ from typing import Any
 
 from nudging import Nudger
 from nudging.models.local.model import LocalModel
+from nudging.step import Step
 
 QUESTIONS = ["why is the sky blue?", "are whales far away?", "🌍 go there"]
 
@@ -41,6 +42,7 @@ class StandIn:
         logprobs: Send log-probabilities.
         lists_end: List the end token among the tokens.
         tokenizes: Have /tokenize and /detokenize.
+        stops: Have the package nudging-vllm.
         requests: The bodies of all requests for completions.
         headers: The headers of all POST requests.
         abandoned: Number of completions whose client closed the connection.
@@ -56,6 +58,7 @@ class StandIn:
     logprobs: bool = True
     lists_end: bool = True
     tokenizes: bool = True
+    stops: bool = False
     requests: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     abandoned: int = 0
@@ -92,7 +95,8 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
-        card = {"id": self.server_side.name, "object": "model", "max_model_len": self.server_side.model.context_length}
+        context = self.server_side.model.context_length
+        card = {"id": self.server_side.name, "object": "model", "owned_by": "vllm", "max_model_len": context}
         self._send(200, {"object": "list", "data": [card]})
 
     def do_POST(self) -> None:
@@ -111,6 +115,8 @@ class _Handler(BaseHTTPRequestHandler):
                 )
         elif self.path == "/detokenize":
             self._send(200, {"prompt": model.tokenizer.loaded.decode(body["tokens"])})
+        elif not body.get("stream"):
+            self._probed()
         else:
             self._complete(body)
 
@@ -137,6 +143,13 @@ class _Handler(BaseHTTPRequestHandler):
             with side.lock:
                 side.running -= 1
 
+    def _probed(self) -> None:
+        """Answer the question whether nudging-vllm is installed."""
+        stopped = {"tokens": ["<end>"], "token_logprobs": [-2.0], "top_logprobs": [{"<end>": -2.0, "a": -1.0}]}
+        not_stopped = {"tokens": ["a", "b"], "token_logprobs": [-1.0] * 2, "top_logprobs": [{"a": -1.0}, {"b": -1.0}]}
+        logprobs = stopped if self.server_side.stops else not_stopped
+        self._send(200, {"choices": [{"text": "", "logprobs": logprobs, "finish_reason": "stop"}]})
+
     def _stream(self, body: dict[str, Any], cut_after: int | None) -> None:
         side = self.server_side
         self.send_response(200)
@@ -152,12 +165,24 @@ class _Handler(BaseHTTPRequestHandler):
                     return
                 reason = "stop" if step.end else "length"
                 last = step.end or sent + 1 == body["max_tokens"]
+                stop = body.get("vllm_xargs", {})
+                is_unsure = step.probability < stop.get("nudging_threshold", 0) and sent >= stop["nudging_skip"]
+                if side.stops and is_unsure:
+                    self._stopped(step)
+                    break
                 self._chunk(step.text, step.probability, reason if last else None, step.end)
             self.wfile.write(b"data: [DONE]\n\n")
             session.close()
             return
         side.abandoned += 1
         session.close()
+
+    def _stopped(self, step: Step) -> None:
+        """Send the end token in place of a step that the model is unsure of, as nudging-vllm does."""
+        listed = {"<end>": math.log(step.probability) - (0 if step.end else 1)}
+        listed |= {} if step.end else {step.text: math.log(step.probability)}
+        found = {"tokens": ["<end>"], "token_logprobs": [listed["<end>"]], "top_logprobs": [listed]}
+        self._send_chunk({"index": 0, "text": "", "logprobs": found, "finish_reason": "stop"})
 
     def _chunk(self, text: str, probability: float, reason: str | None, end: bool) -> None:
         side = self.server_side
@@ -166,12 +191,11 @@ class _Handler(BaseHTTPRequestHandler):
         if not end or side.lists_end:
             token = "<end>" if end else text
             found = {"tokens": [token], "token_logprobs": [logprob], "top_logprobs": [{token: logprob}]}
-        choice = {
-            "index": 0,
-            "text": text,
-            "logprobs": found if side.logprobs else None,
-            "finish_reason": reason,
-        }
+        logprobs = found if side.logprobs else None
+        self._send_chunk({"index": 0, "text": text, "logprobs": logprobs, "finish_reason": reason})
+
+    def _send_chunk(self, choice: dict[str, Any]) -> None:
+        side = self.server_side
         chunk = {"id": "1", "object": "text_completion", "created": 0, "model": side.name, "choices": [choice]}
         self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
         self.wfile.flush()

@@ -10,7 +10,9 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from llamacpp_server import llamacpp_server
 from nudging import Nudger
+from odd_servers import Ollama, odd_server
 from served import serving
 from standin import standing_in
 from tiny import tiny_llama
@@ -26,7 +28,7 @@ PAGES = [f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))]
 
 URL = "http://localhost"
 
-OWN_TESTS = "docs/deployment.md", "docs/evaluation.md", "docs/baselines.md", "docs/testing.md"
+OWN_TESTS = "docs/deployment.md", "docs/servers.md", "docs/evaluation.md", "docs/baselines.md", "docs/testing.md"
 """Pages whose code needs servers or data, or no models at all, and has a test of its own."""
 
 SNIPPETS = {
@@ -174,6 +176,29 @@ def test_the_snippets_of_the_deployment_page_run(
         execute(ask_a_server, {"http://localhost:8080": url})
     assert capsys.readouterr().out.strip()
     execute(on_two_servers + "\nprint(chat.invoke('why is the sky blue?').text)", server_urls)
+    assert capsys.readouterr().out.strip()
+
+
+@pytest.mark.enable_socket
+def test_the_snippets_of_the_servers_page_run(
+    gguf_pair: dict[str, str], tiny_base: Path, tiny_nudging: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    on_llamacpp, on_ollama = (
+        f"{block}\nprint(nudger.generate('why is the sky blue?', max_tokens=8).text)"
+        for block in python_blocks("docs/servers.md")
+    )
+    files = map(Path, gguf_pair.values())
+    with llamacpp_server(next(files)) as base, llamacpp_server(next(files)) as nudging:
+        execute(on_llamacpp, {"http://localhost:8081/v1": base.url, "http://localhost:8082/v1": nudging.url})
+    assert capsys.readouterr().out.strip()
+    with (
+        odd_server(Ollama, tiny_base, name="gemma3-base:latest") as base,
+        odd_server(Ollama, tiny_nudging, name="smollm2:135m") as nudging,
+    ):
+        places = {'base_url="http://localhost:11434/v1"': f"base_url={base.url!r}"}
+        places |= {'nudging_url="http://localhost:11434/v1"': f"nudging_url={nudging.url!r}"}
+        places |= {"google/gemma-3-270m": str(tiny_base), "HuggingFaceTB/SmolLM2-135M-Instruct": str(tiny_nudging)}
+        execute(on_ollama, places)
     assert capsys.readouterr().out.strip()
 
 

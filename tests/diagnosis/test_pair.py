@@ -294,7 +294,7 @@ def test_models_on_servers(servers: tuple[StandIn, StandIn]) -> None:
     urls = {"base_url": base.url, "nudging_url": nudging.url}
     lines = found(base_model="base", nudging_model="nudging", **urls)
     assert not [finding for finding in lines.values() if finding.status == "fail"]
-    assert lines["base model"].text == f"base is served at {base.url}"
+    assert lines["base model"].text == f"base is served by vLLM at {base.url}"
     assert lines["together"].text == "no memory of this machine is needed"
     assert not base.requests
     other = found(base_model="other", nudging_model="nudging", **urls)

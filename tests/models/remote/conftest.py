@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from nudging import Nudger
 from standin import StandIn, standing_in
+from vllm_server import VLLM, two_servers
 
 
 @pytest.fixture
@@ -27,3 +28,10 @@ def local(tiny_base: Path, tiny_nudging: Path) -> Nudger:
     from nudging.models.local.model import LocalModel
 
     return Nudger(LocalModel(tiny_base), LocalModel(tiny_nudging), threshold=0.2, max_tokens=24)
+
+
+@pytest.fixture(scope="session")
+def vllm_servers(pair: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[VLLM, VLLM]]:
+    """Real vLLM servers of the demo pair. The base server has nudging-vllm; the nudging model has a penalty."""
+    with two_servers(pair, tmp_path_factory.mktemp("vllm")) as both:
+        yield both

@@ -1,12 +1,12 @@
 """Chunks of a streamed completion become steps, whatever the server lists."""
 
 import math
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from nudging import Nudger, UnsupportedModelError
-from nudging.models.remote.chunks import ChunkParser, CutOffError
+from nudging.models.remote.completion import CutOffError
+from nudging.models.remote.servers.completions import CompletionParser
 from standin import QUESTIONS, StandIn, remote
 
 
@@ -16,8 +16,8 @@ def chunk(text: str, tokens: list[str] | None, reason: str | None = None, probab
     if tokens is not None:
         logprobs = [math.log(probability) for _ in tokens]
         top = [{token: logprob} for token, logprob in zip(tokens, logprobs, strict=True)]
-        found = SimpleNamespace(tokens=tokens, token_logprobs=logprobs, top_logprobs=top)
-    return SimpleNamespace(choices=[SimpleNamespace(text=text, logprobs=found, finish_reason=reason)])
+        found = {"tokens": tokens, "token_logprobs": logprobs, "top_logprobs": top}
+    return {"choices": [{"text": text, "logprobs": found, "finish_reason": reason}]}
 
 
 @pytest.mark.parametrize(
@@ -36,20 +36,20 @@ def chunk(text: str, tokens: list[str] | None, reason: str | None = None, probab
     ],
 )
 def test_a_chunk_becomes_steps(last: Any, steps: list[tuple[str, bool]]) -> None:
-    parser = ChunkParser()
+    parser = CompletionParser()
     parser.push(chunk(" a", [" a"]))
     assert [(step.text, step.end) for step in parser.push(last)] == steps
 
 
 def test_a_step_has_the_probability_of_the_top_token_and_its_own() -> None:
     sampled = chunk(" b", [" b"], probability=0.25)
-    sampled.choices[0].logprobs.top_logprobs = [{" a": math.log(0.5), " b": math.log(0.25)}]
-    (step,) = ChunkParser().push(sampled)
+    sampled["choices"][0]["logprobs"]["top_logprobs"] = [{" a": math.log(0.5), " b": math.log(0.25)}]
+    (step,) = CompletionParser().push(sampled)
     assert (step.text, step.probability, step.own_probability) == (" b", pytest.approx(0.5), pytest.approx(0.25))
 
 
 def test_a_stream_that_ends_without_a_finish_reason_is_cut_off() -> None:
-    parser = ChunkParser()
+    parser = CompletionParser()
     parser.push(chunk(" a", [" a"]))
     with pytest.raises(CutOffError):
         parser.check_finished()
@@ -59,7 +59,7 @@ def test_a_stream_that_ends_without_a_finish_reason_is_cut_off() -> None:
 
 def test_a_chunk_without_log_probabilities_is_refused() -> None:
     with pytest.raises(UnsupportedModelError, match="no log-probabilities"):
-        ChunkParser().push(chunk(" a", None))
+        CompletionParser().push(chunk(" a", None))
 
 
 @pytest.mark.enable_socket

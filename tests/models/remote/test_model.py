@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nudging import ContextLengthError, GrammarError, ModelNotFoundError, Nudger, SettingsError
+from nudging import ContextLengthError, ModelNotFoundError, Nudger, SettingsError
 from standin import QUESTIONS, StandIn, remote
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.usefixtures("short_waits")]
@@ -58,11 +58,6 @@ def test_models_are_shared_only_among_equal_keys(servers: tuple[StandIn, StandIn
 def test_the_error_for_an_unknown_model_names_those_that_are_served(servers: tuple[StandIn, StandIn]) -> None:
     with pytest.raises(ModelNotFoundError, match="no model 'huge': it serves 'big'"):
         remote(servers, base_model="huge").load()
-
-
-def test_a_schema_needs_local_models(servers: tuple[StandIn, StandIn]) -> None:
-    with pytest.raises(GrammarError, match="on a server"):
-        remote(servers).generate(QUESTIONS[0], schema={"type": "object"})
 
 
 def test_a_prompt_longer_than_the_servers_context_is_refused_before_it_is_sent(

@@ -42,6 +42,21 @@ async def test_every_rule_gives_the_answer_of_the_same_models_in_this_process(
     assert tuple([piece async for piece in nudger.astream(QUESTIONS[2])]) == expected[2].pieces
 
 
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['rule']}-{case['end']}")
+async def test_a_server_that_stops_where_it_is_unsure_gives_the_same_answers(
+    servers: tuple[StandIn, StandIn], case: dict[str, Any]
+) -> None:
+    plain = [remote(servers, max_tokens=24, **case).generate(question) for question in QUESTIONS]
+    assert not any("vllm_xargs" in request for request in servers[0].requests)
+    servers[0].stops = True
+    servers[0].requests.clear()
+    nudger = remote(servers, max_tokens=24, timeout=50, **case)  # another timeout, so another client
+    answers = await nudger.agenerate_many(QUESTIONS)
+    assert [answer.pieces for answer in answers] == [answer.pieces for answer in plain]
+    assert [nudger.generate(question).pieces for question in QUESTIONS] == [answer.pieces for answer in plain]
+    assert any("vllm_xargs" in request for request in servers[0].requests) == (case["rule"] != "bet")
+
+
 @pytest.mark.parametrize("case", CASES[::2], ids=lambda case: f"{case['rule']}-{case['end']}")
 def test_limits_hold_on_servers(servers: tuple[StandIn, StandIn], case: dict[str, Any]) -> None:
     nudger = remote(servers, max_tokens=12, **case)
@@ -105,8 +120,8 @@ async def test_checks_stay_in_order_where_a_longer_text_has_fewer_tokens(
 ) -> None:
     """The step after a text that does not fit is not taken for that of a shorter one."""
     session: Any = remote(servers).nudging_model.session("why", author="nudging")
-    room = {"": 1, " not": 0}
-    monkeypatch.setattr(session, "_room", lambda text, limit: room.get(text, 1))
+    request = session._request
+    monkeypatch.setattr(session, "_request", lambda opened: None if opened.text == " not" else request(opened))
     assert len(session.checks("", RUN)) == len(await session.achecks("", RUN)) == 1
 
 
@@ -202,7 +217,7 @@ async def test_cancelling_checks_cancels_their_requests(servers: tuple[StandIn, 
 
 
 async def test_checks_wait_for_a_free_slot(servers: tuple[StandIn, StandIn], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nudging.models.remote.client.MAX_CONCURRENT", 2)
+    monkeypatch.setattr("nudging.models.remote.servers.vllm.VllmServer.at_once", 2)
     session = remote(servers, timeout=59.0).nudging_model.session("why", author="nudging")
     found = session.checks("", RUN)
     assert len(found) == len(await session.achecks("", RUN)) == 5

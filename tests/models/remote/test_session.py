@@ -1,6 +1,7 @@
 """Sessions on a server: the requests of an answer, prefetching, and streams that are closed early."""
 
 import asyncio
+import re
 import time
 from typing import Any
 
@@ -16,6 +17,20 @@ def test_a_round_needs_one_request_for_its_proposal(
     answer = remote(servers).generate(QUESTIONS[0])
     assert answer.usage.nudging.requests <= len(answer.rounds) + 1
     assert len(servers[1].requests) == answer.usage.nudging.requests
+
+
+def test_all_requests_of_a_prompt_have_one_session_id_for_routers(servers: tuple[StandIn, StandIn]) -> None:
+    def ids(question: str, **options: Any) -> list[set[str]]:
+        for server in servers:
+            server.headers.clear()
+        remote(servers).generate(question, **options)
+        return [{found for one in server.headers if (found := one.get("x-session-id"))} for server in servers]
+
+    first = ids(QUESTIONS[0])
+    assert [len(found) for found in first] == [1, 1]
+    assert all(re.fullmatch("[0-9a-f]{16}", one) for found in first for one in found)
+    assert ids(QUESTIONS[0], threshold=0.4) == first
+    assert not first[0] & ids(QUESTIONS[1])[0]
 
 
 # prefetching
@@ -71,7 +86,7 @@ def test_nothing_is_prefetched_from_a_busy_server(
     servers: tuple[StandIn, StandIn], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_prefetch = remote(servers).generate(QUESTIONS[0])
-    monkeypatch.setattr("nudging.models.remote.client.PREFETCH_BELOW", 0)
+    monkeypatch.setattr("nudging.models.remote.servers.server.Server.prefetch_below", 0)
     without = remote(servers).generate(QUESTIONS[0])
     assert without.pieces == with_prefetch.pieces
     assert without.usage.base.requests <= with_prefetch.usage.base.requests <= without.usage.base.requests + 1
