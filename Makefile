@@ -42,7 +42,8 @@ test-lowest: $(VENV)/lowest.installed
 test-families: $(VENV)/demo.installed $(VENV)/test.installed
 	$(BIN)/python -m pytest -m families --numprocesses 2 --dist worksteal $(ARGS)
 
-# LangChain's own test suite, its LlamaIndex counterpart, and agents, on the demo pair and on a nudging model that calls tools
+# LangChain's own test suite, its LlamaIndex counterpart, and agents, on the demo pair and on a nudging model that calls tools;
+# and other slow tests of real models
 test-standard: $(VENV)/demo.installed $(VENV)/test.installed $(VENV)/tools.installed
 	$(BIN)/python -m pytest -m standard --numprocesses 2 --dist worksteal --timeout 900 $(ARGS)
 

@@ -22,6 +22,7 @@ def smollm_file() -> Path:
     return Path(str(next(file for file in files if file.name.endswith(".gguf")).locate()))
 
 
+@pytest.mark.standard
 def test_a_real_file_is_converted_once_and_gives_the_answers_of_its_folder(
     cache: Path, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -207,7 +207,7 @@ def test_a_wrong_key_is_never_shown(tiny_files: tuple[Path, Path]) -> None:
         assert remote(both, **keys, max_tokens=4).generate(QUESTIONS[0]).text
 
 
-@pytest.mark.parametrize("seed", range(0, 100, 10))
+@pytest.mark.parametrize("seed", range(0, 50, 10))
 def test_an_answer_is_valid_under_any_schema_and_budget(servers: Servers, seed: int) -> None:
     nudger = remote(servers, threshold=0.3)
     for one in range(seed, seed + 10):

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import aclosing, closing, contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, replace
@@ -87,6 +87,8 @@ class RemoteSession(Session):
         pool = ThreadPoolExecutor(len(texts))  # one short request each, at the same time
         try:
             first = [pool.submit(copy_context().run, self._first, so_far) for so_far in texts]
+            for one in wait(first, return_when=FIRST_EXCEPTION).done:
+                one.result()  # raises an error, also of a later one, before the others are done
             return self._counted([one.result() for one in first])
         finally:
             pool.shutdown(wait=False, cancel_futures=True)  # an error reaches the caller while others are retried
