@@ -27,7 +27,7 @@ QUESTIONS = [
     for topic in ["bees", "bread", "chess", "clouds", "coffee", "cotton", "ferns", "glass"]
 ]
 CUTS = 20
-WITHOUT_HINTS = {"health", "rag", "unicode"}
+WITHOUT_HINTS = {"rag", "unicode"}
 
 
 def remote(servers: tuple[VLLM, VLLM], **options: Any) -> Nudger:
