@@ -47,6 +47,13 @@ class Completion:
         """The prompt and the answer so far."""
         return self.prompt + self.answer
 
+    @property
+    def drawing(self) -> dict[str, Any]:
+        """How tokens are sampled, by the names that most servers have. Empty if they are not."""
+        if self.sampling is None:
+            return {}
+        return {"temperature": self.sampling.temperature, "top_p": self.sampling.top_p, "seed": self.seed}
+
 
 class Parser(Protocol):
     """Reads the chunks of one reply."""

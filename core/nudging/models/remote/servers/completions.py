@@ -25,17 +25,14 @@ class CompletionsServer(Server):
 
     def body(self, completion: Completion) -> dict[str, Any]:
         """Return the arguments of OpenAI's completions."""
-        body: dict[str, Any] = {
+        return {
             "prompt": completion.text,
             "max_tokens": completion.limit,
             "temperature": 0,
             "stream": True,
             "logprobs": completion.listed,
+            **completion.drawing,
         }
-        if completion.sampling:
-            sampling = completion.sampling
-            body |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "seed": completion.seed}
-        return body
 
     def encode(self, text: str, special_tokens: bool) -> Sequence[int]:
         # the names of vLLM and of llama.cpp

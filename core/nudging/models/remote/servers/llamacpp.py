@@ -65,10 +65,8 @@ class LlamaCppServer(Server):
             "n_probs": completion.listed,
             "cache_prompt": True,
             "stream": True,
+            **completion.drawing,
         }
-        if completion.sampling:
-            sampling = completion.sampling
-            body |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "seed": completion.seed}
         if completion.first:
             body["grammar"] = rf"root ::= {completion.first} [\x00-\U0010ffff]*"
         return StreamedRequest("/completion", body, _Parser)

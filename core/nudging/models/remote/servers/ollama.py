@@ -46,10 +46,6 @@ class OllamaServer(Server):
         return next((one.context_length for one in loaded if one.name.removesuffix(":latest") == name), None)
 
     def request(self, completion: Completion) -> StreamedRequest:
-        options: dict[str, Any] = {**NEUTRAL, "num_predict": completion.limit}
-        if completion.sampling:
-            sampling = completion.sampling
-            options |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "seed": completion.seed}
         body = {
             "model": self.card.id,
             "prompt": completion.text,
@@ -60,7 +56,7 @@ class OllamaServer(Server):
             "shift": False,
             "logprobs": True,
             "top_logprobs": completion.listed,
-            "options": options,
+            "options": {**NEUTRAL, "num_predict": completion.limit, **completion.drawing},
         }
         return StreamedRequest("/api/generate", body, _Parser, is_ndjson=True)
 
