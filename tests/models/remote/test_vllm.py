@@ -165,8 +165,8 @@ async def test_many_answers_at_once_equal_those_one_by_one(vllm_servers: tuple[V
 
 def test_answers_and_forced_calls_at_once_are_valid(vllm_servers: tuple[VLLM, VLLM]) -> None:
     nudger = remote(vllm_servers, max_tokens=200)
-    schemas = [random_schema(random.Random(seed)) for seed in range(20)]
-    parameters = [random_object_schema(random.Random(1000 + seed), depth=2) for seed in range(10)]
+    schemas = [random_schema(random.Random(seed)) for seed in range(8)]
+    parameters = [random_object_schema(random.Random(1000 + seed), depth=2) for seed in range(4)]
 
     def constrained(schema: dict[str, Any]) -> Any:
         return json.loads(nudger.generate("Tell me about France.", schema=schema).text)

@@ -402,7 +402,7 @@ class TestOnARealServer:
         self, base: VLLM, whole: dict[tuple[str, str], Reply]
     ) -> None:
         draw = random.Random(0)
-        keys = [(draw.choice(list(MODES)), draw.choice(TEXTS)) for _ in range(48)]
+        keys = [(draw.choice(list(MODES)), draw.choice(TEXTS)) for _ in range(24)]
         slots = asyncio.Semaphore(8)
 
         async def one(client: httpx.AsyncClient, mode: str, text: str, threshold: float | None, skip: int) -> None:
