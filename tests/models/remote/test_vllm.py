@@ -142,11 +142,11 @@ def test_twenty_connections_cut_at_random_change_no_answer(vllm_servers: tuple[V
     question: Any = [{"role": "user", "content": QUESTIONS[2]}]
     with CuttingProxy(vllm_servers[0].port) as base, CuttingProxy(vllm_servers[1].port) as nudging:
         urls = {"base_url": base.url, "nudging_url": nudging.url}
-        expected = remote(vllm_servers).generate(question, max_tokens=16).pieces
+        expected = remote(vllm_servers).generate(question, max_tokens=24).pieces
         for seed in range(CUTS):
             base.arm(seed)
             nudging.arm(seed + 1000)
-            found = Nudger("base", "nudging", **urls, max_retries=8).generate(question, max_tokens=16)
+            found = Nudger("base", "nudging", **urls, max_retries=8).generate(question, max_tokens=24)
             assert found.pieces == expected
         assert base.cuts + nudging.cuts >= CUTS
 
