@@ -9,11 +9,11 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
+from standin import on_free_port
 from tiny_decoder import Decoded, Decoding, Listed, TinyDecoder
 
 Body = Mapping[str, Any]
@@ -60,15 +60,9 @@ def running(server: OddServer) -> Iterator[OddServer]:
     class Handler(Exchange):
         side = server
 
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    http.daemon_threads = True
-    server.root = f"http://127.0.0.1:{http.server_port}"
-    Thread(target=http.serve_forever, daemon=True).start()
-    try:
+    with on_free_port(Handler) as root:
+        server.root = root
         yield server
-    finally:
-        http.shutdown()
-        http.server_close()
 
 
 class Exchange(BaseHTTPRequestHandler):

@@ -76,12 +76,19 @@ def standing_in(folder: Path, **options: Any) -> Iterator[StandIn]:
     class Handler(_Handler):
         server_side = standin
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    with on_free_port(Handler) as root:
+        standin.url = f"{root}/v1"
+        yield standin
+
+
+@contextmanager
+def on_free_port(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Run a server in a thread, and yield its URL."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
-    standin.url = f"http://127.0.0.1:{server.server_port}/v1"
     Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield standin
+        yield f"http://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()

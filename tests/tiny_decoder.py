@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 PART = "\ufffd"
-"""What stands for a part of a character in the text of a token."""
+"""The text of a token that is only a part of a character."""
 
 
 @dataclass(frozen=True)

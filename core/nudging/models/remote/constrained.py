@@ -21,7 +21,8 @@ Chosen: TypeAlias = Generator[Open, Any, Step]
 class Constrained:
     """The steps of a session under a grammar. None of them leaves the grammar.
 
-    Where a token of the server leaves it, the first of these stands instead, and decoding goes on from there:
+    A token of the server that leaves the grammar is replaced by the first of these that exists, and a new request goes
+    on after it:
 
     1. the end, if the text is complete
     2. the most probable token that the server lists and that the grammar allows

@@ -22,7 +22,7 @@ THRESHOLD, SKIP = "nudging_threshold", "nudging_skip"
 """The arguments of nudging-vllm: where it stops a request, and the number of tokens before that."""
 
 SPECIAL = re.compile(r"<[^<>\s]+>")
-"""What a special token looks like where it is listed."""
+"""The form of special tokens among listed tokens."""
 
 
 class VllmServer(CompletionsServer):
@@ -47,9 +47,7 @@ class VllmServer(CompletionsServer):
         logprobs = choice.logprobs
         stops = len(logprobs.tokens) == 1 and logprobs.token_logprobs[0] < max(logprobs.top_logprobs[0].values())
         if not stops:
-            log_once(
-                f"the server at {self.client.url} decodes some tokens in vain: pip install nudging-vllm beside it", INFO
-            )
+            log_once(f"the server at {self.client.url} would decode fewer tokens with nudging-vllm beside it", INFO)
         return stops
 
     def request(self, completion: Completion) -> StreamedRequest:
