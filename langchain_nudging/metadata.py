@@ -53,7 +53,7 @@ def final_metadata(answer: Answer, model_names: tuple[str, str]) -> dict[str, An
         "nudging_words": list(answer.nudging_words),
     }
     if answer.logprobs is not None:  # in OpenAI's shape
-        metadata["logprobs"] = {"content": [asdict(token) for token in answer.logprobs]}
+        metadata["logprobs"] = {"content": [token.to_dict() for token in answer.logprobs]}
     return metadata
 
 

@@ -84,10 +84,16 @@ class TokenLogprob:
         token: The token's text. Empty if it leaves a character unfinished; the token that finishes it has all of it.
         logprob: Natural logarithm of its probability after the prompt and the answer so far, before temperature and
             grammar.
+        alternatives: The most probable tokens in its place, the first one first, if they were asked for.
     """
 
     token: str
     logprob: float
+    alternatives: tuple["TokenLogprob", ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the token and its log-probability as plain data."""
+        return {"token": self.token, "logprob": self.logprob}
 
 
 @dataclass(frozen=True)
@@ -158,7 +164,7 @@ class Answer:
             "rule": dict(self.rule),
             "nudging_words": self.nudging_words,
             **({"tool_calls": [asdict(call) for call in self.tool_calls]} if self.parsed else {}),
-            **({"logprobs": [asdict(token) for token in self.logprobs]} if self.logprobs is not None else {}),
+            **({"logprobs": [token.to_dict() for token in self.logprobs]} if self.logprobs is not None else {}),
             "pieces": [asdict(piece) for piece in self.pieces],
             "usage": asdict(self.usage) | {"total_tokens": self.usage.total_tokens},
         }

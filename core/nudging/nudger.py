@@ -25,6 +25,7 @@ from nudging.request import Options, Request
 from nudging.rules import nudge
 from nudging.rules.actions import Rule
 from nudging.rules.blend import ALTERNATIVES
+from nudging.scorer import Scorer
 from nudging.settings import Settings, checked
 from nudging.stream import AnswerStream, AsyncAnswerStream, DecodingOptions, Sessions
 from nudging.tools.calls import ParsedAnswer
@@ -231,6 +232,20 @@ class Nudger:
     def astream(self, prompt: Prompt, **options: Unpack[Options]) -> AsyncAnswerStream:
         """Run `stream` without blocking the event loop. Errors that need a tokenizer come with the first piece."""
         return self._astream(Request.checked(prompt, self.settings, **options))
+
+    def scorer(self, prompt: Prompt, alternatives: int = 0, **options: Unpack[Options]) -> Scorer:
+        """Return what scores an answer while it is written, with the base model, in a session of its own.
+
+        Args:
+            prompt: The prompt of the answer.
+            alternatives: The number of most probable tokens to list with each token of the answer.
+            **options: The options of the answer.
+
+        Raises:
+            UnsupportedModelError: The base model cannot score a given text.
+            PromptError: The prompt cannot be rendered, or is longer than a context.
+        """
+        return Scorer(self.base_model.session(self.prompts(prompt, **options).base, author="base"), alternatives)
 
     def prompts(self, prompt: Prompt, **options: Unpack[Options]) -> Prompts:
         """Return the two prompts that the models see. Arguments are those of `generate`.

@@ -12,6 +12,7 @@ from nudging.settings import Settings, SettingsOptions
 from nudging.tools.definitions import (
     Tool,
     ToolChoice,
+    allowed_tools,
     call_grammar,
     call_or_schema_grammar,
     check_choice,
@@ -89,7 +90,7 @@ class Request:
         """
         settings = settings.updated(overrides).with_seed()
         conversation = check_prompt(prompt)
-        checked_tools = check_tools(tools or ())
+        tool_choice, checked_tools = allowed_tools(tool_choice, check_tools(tools or ()))
         choice = check_choice(tool_choice, checked_tools)
         if choice == "none":
             checked_tools = []

@@ -79,7 +79,7 @@ Temperature = Annotated[
     float, Field(ge=0, allow_inf_nan=False, description="0 decodes greedily; above 0 tokens are sampled")
 ]
 TopP = Annotated[
-    float, Field(gt=0, le=1, description="Sample from the most probable tokens that together reach this probability")
+    float, Field(ge=0, le=1, description="Sample from the most probable tokens that together reach this probability")
 ]
 Seed = Annotated[
     int, Field(ge=0, lt=SEEDS, description="The same seed gives the same answer; without one every call draws its own")

@@ -147,8 +147,8 @@ def test_bind_tools_raises_for_invalid_tools() -> None:
     chat = scripted("Hi")
     with pytest.raises(GrammarError, match="no such tool"):
         chat.bind_tools([add], tool_choice="subtract")
-    with pytest.raises(GrammarError, match="has no schema"):
-        chat.bind_tools([{"type": "function", "function": {"name": "add"}}])
+    with pytest.raises(GrammarError, match="give a JSON schema, or none"):
+        chat.bind_tools([{"type": "function", "function": {"name": "add", "parameters": "none"}}])
     with pytest.raises(GrammarError, match="without tools"):
         chat.bind_tools([], tool_choice="any")
 

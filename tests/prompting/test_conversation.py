@@ -202,10 +202,12 @@ def test_the_roles_of_other_providers_are_known(role: str, known: str) -> None:
 
 def test_fields_that_no_prompt_can_show_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
     log_once.cache_clear()
-    other = {"name": "Ann", "refusal": None, "annotations": [], "audio": None, "tool_calls": None}
+    other = {"reasoning_content": "Hm.", "refusal": None, "annotations": [], "audio": None, "tool_calls": None}
     assert turns({"role": "user", "content": "Hi", **other}) == [message("user", "Hi")]
     (record,) = caplog.records
-    assert record.getMessage() == "'name' of a message of role 'user' cannot be part of a prompt and is left out"
+    assert record.getMessage() == (
+        "'reasoning_content' of a message of role 'user' cannot be part of a prompt and is left out"
+    )
 
 
 @pytest.mark.parametrize("text", ["half a \ud83d"])

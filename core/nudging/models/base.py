@@ -30,7 +30,7 @@ class Sampling:
 
     Args:
         temperature: The temperature, above 0.
-        top_p: Sample from the most probable tokens that together reach this probability, in (0, 1].
+        top_p: Sample from the most probable tokens that together reach this probability, in [0, 1]; one at least.
         seed: Any string.
     """
 
@@ -126,8 +126,14 @@ class Session(ABC):
         """Return the longest start of `text` that is at most `limit` of this model's tokens."""
 
     @abstractmethod
-    def score(self, text: str) -> list[TokenLogprob]:
-        """Return the log-probability that this model gives each of its tokens of an answer."""
+    def score(self, text: str, start: str = "", alternatives: int = 0) -> list[TokenLogprob]:
+        """Return the log-probability that this model gives each of its tokens of an answer.
+
+        Args:
+            text: The answer so far.
+            start: A start of it that is not scored.
+            alternatives: The number of most probable tokens to list with each token, where the model knows them.
+        """
 
     def check_score(self) -> None:  # noqa: B027 (optional)
         """Raise if `score` is not possible.

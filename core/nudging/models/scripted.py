@@ -125,9 +125,10 @@ class ScriptedSession(Session):
         ends = [0, *accumulate(map(len, words))]
         return FittedText(text[: ends[min(limit, len(words))]], min(limit, len(words)))
 
-    def score(self, text: str) -> list[TokenLogprob]:
+    def score(self, text: str, start: str = "", alternatives: int = 0) -> list[TokenLogprob]:
         logprob = math.log(self._model.probability) if self._model.probability else -math.inf
-        return [TokenLogprob(word, logprob) for word in _words(text)]
+        words = _words(text[len(start) :])
+        return [TokenLogprob(word, logprob, (TokenLogprob(word, logprob),) if alternatives else ()) for word in words]
 
     def usage(self) -> ModelUsage:
         return ModelUsage(len(_words(self._prompt)), self._steps, self._steps)

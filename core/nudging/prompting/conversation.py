@@ -32,7 +32,12 @@ OTHER_ROLES = {
 """The roles that have another name at another provider."""
 
 FIELDS = {"role", "content"}
-OPTIONAL_FIELDS = {"assistant": {"tool_calls", "function_call", "refusal"}, "tool": {"tool_call_id", "name"}}
+OPTIONAL_FIELDS = {
+    "system": {"name"},
+    "user": {"name"},
+    "assistant": {"name", "tool_calls", "function_call", "refusal"},
+    "tool": {"name", "tool_call_id"},
+}
 """The fields that messages of a role may have besides `FIELDS`. All others are left out."""
 
 
@@ -83,15 +88,27 @@ def _checked(prompt: Prompt) -> Prompts | list[Message]:
     messages: Sequence[Message] = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
     if isinstance(messages, bytes | bytearray) or not isinstance(messages, Sequence):
         raise PromptError(f"a prompt is a text, a list of messages or Prompts(base=…, nudging=…), not {kind(prompt)}")
-    turns: list[dict[str, Any]] = []
+    turns: list[Message] = []
     ids = CallIds()
     for number, message in enumerate(messages, start=1):
-        turn = _turn(message, ids, f"message {number}")
-        if turns and turn["role"] == turns[-1]["role"] and set(turn) == set(turns[-1]) == FIELDS:
-            turns[-1]["content"] += f"\n{turn['content']}"
-        else:
-            turns.append(turn)
-    return list(turns)
+        append_turn(turns, _turn(message, ids, f"message {number}"))
+    return turns
+
+
+def append_turn(turns: list[Message], turn: Message) -> None:
+    """Append a message to a conversation, or merge it with the last one if both are text of one speaker."""
+    if turns and _is_text(turn) and _is_text(turns[-1]) and _speaker(turn) == _speaker(turns[-1]):
+        turns[-1] = {**turns[-1], "content": f"{turns[-1]['content']}\n{turn['content']}"}
+    else:
+        turns.append(turn)
+
+
+def _is_text(turn: Message) -> bool:
+    return turn["role"] != "tool" and "tool_calls" not in turn
+
+
+def _speaker(turn: Message) -> tuple[str, str | None]:
+    return turn["role"], turn.get("name")
 
 
 def _is_empty(turn: Message) -> bool:
@@ -106,15 +123,18 @@ def _turn(message: object, ids: CallIds, where: str) -> dict[str, Any]:
     role = OTHER_ROLES.get(role, role) if isinstance(role, str) else role
     if role not in ROLES:
         raise PromptError(f"{where} has the role {role!r}: choose from {', '.join(ROLES)}")
-    known = FIELDS | OPTIONAL_FIELDS.get(role, set())
+    known = FIELDS | OPTIONAL_FIELDS[role]
     if left_out := sorted(repr(name) for name, value in message.items() if name not in known and value):
         log_once(f"{', '.join(left_out)} of a message of role {role!r} cannot be part of a prompt and is left out")
     text = content_text(message.get("content"), role, where)
     _check_text(text, f"the content of {where}", may_be_empty=True)
+    if role == "tool":
+        return _result(message, text, ids)
     turn = {"role": role, "content": text}
-    if role == "assistant":
-        return turn | _calls_and_text(message, text, ids, where)
-    return _result(message, text, ids) if role == "tool" else turn
+    if isinstance(name := message.get("name"), str) and name:
+        _check_text(name, f"the name of {where}")
+        turn["name"] = name
+    return turn | _calls_and_text(message, text, ids, where) if role == "assistant" else turn
 
 
 def _calls_and_text(message: Message, text: str, ids: CallIds, where: str) -> dict[str, Any]:

@@ -56,4 +56,5 @@ def _plain(message: Message) -> Message:
     if message["role"] == "tool":
         return {"role": "user", "content": f"<tool_response>\n{content}\n</tool_response>"}
     calls = [f"<tool_call>\n{json.dumps(call['function'])}\n</tool_call>" for call in message.get("tool_calls") or ()]
-    return {"role": message["role"], "content": "\n".join([*([content] if content else []), *calls])}
+    plain = {"role": message["role"], "content": "\n".join([*([content] if content else []), *calls])}
+    return plain | {"name": message["name"]} if "name" in message else plain

@@ -14,6 +14,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from nudging.errors import ChatTemplateError
 from nudging.prompting.conversation import Message, Prompts
 from nudging.prompting.instructions import with_tools
+from nudging.prompting.names import rendered
 
 TODAY = "26 Jul 2024"
 """The date for chat templates that tell the model today's date, as Llama 3's do. It is the date in Meta's and the
@@ -43,11 +44,15 @@ def render_prompts(
         ChatTemplateError: A template is missing, or fails on this conversation.
     """
     base = render_base(messages, base_template, tools)
-    return Prompts(base=base, nudging=render(messages, nudging_template, tools))
+    return Prompts(base=base, nudging=rendered(messages, lambda turns: render(turns, nudging_template, tools)))
 
 
 def render_base(messages: Sequence[Message], base_template: str | None, tools: Sequence[Mapping[str, Any]] = ()) -> str:
     """Return the conversation as the base model sees it. Arguments and errors are those of `render_prompts`."""
+    return rendered(messages, lambda turns: _render_base(turns, base_template, tools))
+
+
+def _render_base(messages: Sequence[Message], base_template: str | None, tools: Sequence[Mapping[str, Any]]) -> str:
     try:
         return render_template(BASE_TEMPLATE if base_template is None else base_template, with_tools(messages, tools))
     except (jinja2.TemplateError, TypeError) as error:

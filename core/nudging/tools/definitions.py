@@ -16,13 +16,38 @@ ToolChoice: TypeAlias = Literal["auto", "none", "required"] | str | Mapping[str,
 """When a tool is called: if the models choose to, never, always (any tool), or always the tool with this name."""
 
 
+NO_PARAMETERS = {"type": "object", "properties": {}, "additionalProperties": False}
+"""The parameters of a tool that has none."""
+
+
 def check_tools(tools: Sequence[Tool]) -> list[dict[str, Any]]:
     """Return the tools as plain data.
 
     Raises:
-        GrammarError: A tool has no name, or no schema for its arguments.
+        GrammarError: A tool has no name, or its parameters are not the schema of an object.
     """
     return [_checked(tool, number) for number, tool in enumerate(tools, start=1)]
+
+
+def allowed_tools(
+    choice: ToolChoice | bool | None, tools: list[dict[str, Any]]
+) -> tuple[ToolChoice | bool | None, list[dict[str, Any]]]:
+    """Return the choice and the tools that it allows: all of them, unless it is OpenAI's list of allowed tools.
+
+    Raises:
+        GrammarError: A tool of the list does not exist, or the list is empty.
+    """
+    if not isinstance(choice, Mapping) or choice.get("type") != "allowed_tools":
+        return choice, tools
+    given = choice.get("allowed_tools", choice)  # the Responses API has the list one level higher
+    listed = given.get("tools") if isinstance(given, Mapping) else None
+    if not isinstance(listed, Sequence) or not listed or not all(isinstance(one, Mapping) for one in listed):
+        raise GrammarError(f"tool_choice={choice!r:.80}: list the tools that are allowed")
+    allowed = [_chosen(one) for one in listed]
+    for name in allowed:
+        if name not in names(tools):
+            raise _no_such_tool(name, tools)
+    return given.get("mode", "auto"), [tool for tool in tools if tool["function"]["name"] in allowed]
 
 
 def check_choice(choice: ToolChoice | bool | None, tools: Sequence[Tool]) -> str:
@@ -31,8 +56,8 @@ def check_choice(choice: ToolChoice | bool | None, tools: Sequence[Tool]) -> str
     Raises:
         GrammarError: There is no tool with this name, or there are no tools.
     """
-    if isinstance(choice, Mapping):  # OpenAI's shape
-        choice = str(choice.get("function", choice).get("name"))
+    if isinstance(choice, Mapping):
+        choice = _chosen(choice)
     if choice is None or isinstance(choice, bool):
         choice = "required" if choice else "auto"
     if choice in ("auto", "none"):
@@ -42,11 +67,27 @@ def check_choice(choice: ToolChoice | bool | None, tools: Sequence[Tool]) -> str
     if choice in ("any", "required"):
         return "required"
     if choice not in names(tools):
-        raise GrammarError(
-            f"tool_choice={choice!r}: there is no such tool; choose auto, none, required or one of "
-            f"{', '.join(names(tools))}"
-        )
+        raise _no_such_tool(choice, tools)
     return choice
+
+
+def _chosen(choice: Mapping[str, Any]) -> str:
+    """Return the name of the tool in a choice of OpenAI's shape.
+
+    Raises:
+        GrammarError: It names no function.
+    """
+    function = choice.get("function", choice)
+    name = function.get("name") if isinstance(function, Mapping) else function
+    if not isinstance(name, str):
+        raise GrammarError(f"tool_choice={choice!r:.80}: it names no function, and only functions can be called")
+    return name
+
+
+def _no_such_tool(name: str, tools: Sequence[Tool]) -> GrammarError:
+    return GrammarError(
+        f"tool_choice={name!r}: there is no such tool; choose auto, none, required or one of {', '.join(names(tools))}"
+    )
 
 
 def names(tools: Sequence[Tool]) -> list[str]:
@@ -141,11 +182,10 @@ def _checked(tool: object, number: int) -> dict[str, Any]:
     if not isinstance(name, str) or not re.fullmatch(r"[\w.-]{1,128}", name):
         raise GrammarError(f"{where} has the name {name!r}: use letters, digits, '_', '-' and '.' only")
     parameters = function.get("parameters")
-    if not isinstance(parameters, Mapping) or not parameters:
-        raise GrammarError(
-            f"the tool {name!r} has no schema: give its parameters as a JSON schema "
-            '({"type": "object", "properties": {}} if there are none)'
-        )
+    if parameters is None or parameters == {}:
+        parameters = NO_PARAMETERS
+    if not isinstance(parameters, Mapping):
+        raise GrammarError(f"the parameters of the tool {name!r} are {parameters!r:.60}: give a JSON schema, or none")
     if parameters.get("type", "object") != "object":
         raise GrammarError(f"the parameters of the tool {name!r} are of type {parameters['type']!r}: give an object")
     parameters = {"type": "object", "properties": {}, **parameters}

@@ -118,6 +118,17 @@ def test_log_probabilities_are_those_of_llama_cpp_in_this_process(servers: Serve
         assert one.logprob == pytest.approx(other.logprob, abs=1e-3)
 
 
+def test_a_scorer_lists_the_alternatives_of_llama_cpp_in_this_process(servers: Servers, local: Nudger) -> None:
+    pieces = [" the sky is", " far away"]
+    scorers = [nudger.scorer(QUESTIONS[1], 3) for nudger in (remote(servers), local)]
+    for piece in pieces:
+        found, expected = (scorer.score(piece) for scorer in scorers)
+        assert "".join(one.token for one in found) == piece
+        for one, other in zip(found, expected, strict=True):
+            assert one.logprob == pytest.approx(other.logprob, abs=1e-3)
+            assert [top.token for top in one.alternatives] == [top.token for top in other.alternatives]
+
+
 def test_tokens_that_are_parts_of_a_character_cannot_be_scored(servers: Servers) -> None:
     session = remote(servers).base_model.session("why", author="base")
     with pytest.raises(UnsupportedModelError, match="parts of a character"):

@@ -104,6 +104,9 @@ def test_log_probabilities_are_those_of_the_local_model(vllm_servers: tuple[VLLM
     assert [one.token for one in found.logprobs] == [one.token for one in expected.logprobs]
     for one, other in zip(found.logprobs, expected.logprobs, strict=True):
         assert one.logprob == pytest.approx(other.logprob, abs=1e-3)
+    scored, as_here = (nudger.scorer(QUESTIONS[0], 3).score(found.text) for nudger in (remote(vllm_servers), demo))
+    for one, other in zip(scored, as_here, strict=True):
+        assert [top.token for top in one.alternatives] == [top.token for top in other.alternatives]
 
 
 def test_a_closed_stream_stops_the_servers(vllm_servers: tuple[VLLM, VLLM]) -> None:

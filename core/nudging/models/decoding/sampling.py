@@ -117,7 +117,7 @@ def _sampled(logits: NDArray[np.float32], noise: NDArray[np.float32], sampling: 
 
 
 def _nucleus(logits: NDArray[np.float32], top_p: float) -> NDArray[np.intp]:
-    """Return the most probable tokens that together reach `top_p`."""
+    """Return the most probable tokens that together reach `top_p`, one at least."""
     top = logits.max()
     total = _total(logits, top)
     for size in (min(NUCLEUS, len(logits)), len(logits)):
@@ -127,7 +127,7 @@ def _nucleus(logits: NDArray[np.float32], top_p: float) -> NDArray[np.intp]:
         before = np.cumsum(probabilities) - probabilities
         if size == len(logits) or before[-1] >= top_p:
             break
-    kept: NDArray[np.intp] = order[before < top_p]
+    kept: NDArray[np.intp] = order[: max(int(np.searchsorted(before, top_p)), 1)]
     return kept
 
 

@@ -1,7 +1,9 @@
 """A model in this process decoding one answer."""
 
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 from itertools import accumulate
+from math import inf, log
 from typing import Any, TypeVar
 
 import numpy as np
@@ -90,17 +92,30 @@ class DecodingSession(Session):
     def fit(self, text: str, limit: int) -> FittedText:
         return fit_text(text, limit, self._count)
 
-    def score(self, text: str) -> list[TokenLogprob]:
-        tokens = self._encode(text)
-        start = common_prefix_length(self._encode(""), tokens)
-        detokenizer = self._engine.detokenizer(tokens[:start])
-        logprobs = self._along(
-            tokens, start, lambda logits, positions: self._engine.logprobs(logits, [tokens[at] for at in positions])
-        )
-        return [
-            TokenLogprob(detokenizer.push(token), logprob)
-            for token, logprob in zip(tokens[start:], logprobs, strict=True)
+    def score(self, text: str, start: str = "", alternatives: int = 0) -> list[TokenLogprob]:
+        path = self._encode(start)
+        tokens = path + self._continuation(path, start, text[len(start) :])
+        detokenizer = self._engine.detokenizer(path)
+
+        def read(logits: Any, positions: Sequence[int]) -> list[tuple[float, Choice]]:
+            logprobs = self._engine.logprobs(logits, [tokens[at] for at in positions])
+            return list(zip(logprobs, self._engine.choose(logits, positions, None, None, alternatives), strict=True))
+
+        scored = [
+            TokenLogprob(detokenizer.push(tokens[at]), logprob, self._listed(tokens[:at], choice))
+            for at, (logprob, choice) in enumerate(self._along(tokens, len(path), read), len(path))
         ]
+        if scored:  # a character that is cut off at the end belongs to the last token
+            rest = text[len(start) + sum(len(one.token) for one in scored) :]
+            scored[-1] = replace(scored[-1], token=scored[-1].token + rest)
+        return scored
+
+    def _listed(self, path: Sequence[int], choice: Choice) -> tuple[TokenLogprob, ...]:
+        """Return the alternatives of a choice after a path."""
+        return tuple(
+            TokenLogprob(self._text(path, token), log(probability) if probability else -inf)
+            for token, probability in choice.alternatives
+        )
 
     def teacher_forced(self, text: str) -> list[tuple[int, Step]]:
         """Return the model's own step in place of each of its tokens of an answer, given all tokens before it.

@@ -73,7 +73,7 @@ def _sampled(logits: torch.Tensor, noise: torch.Tensor, sampling: Sampling) -> t
 
 
 def _nucleus(logits: torch.Tensor, top_p: float) -> torch.Tensor:
-    """Keep the logits of the most probable tokens that together reach `top_p`, and set the others to -inf."""
+    """Set all logits to -inf but those of the most probable tokens that together reach `top_p`, one at least."""
     total = logits.logsumexp(dim=-1, keepdim=True)
     for size in (min(NUCLEUS, logits.shape[-1]), logits.shape[-1]):
         ordered, order = logits.topk(size, dim=-1)
@@ -81,5 +81,7 @@ def _nucleus(logits: torch.Tensor, top_p: float) -> torch.Tensor:
         before = probabilities.cumsum(dim=-1) - probabilities
         if size == logits.shape[-1] or bool((before[:, -1] >= top_p).all()):
             break
-    kept = ordered.masked_fill(before >= top_p, float("-inf"))
+    dropped = before >= top_p
+    dropped[:, 0] = False
+    kept = ordered.masked_fill(dropped, float("-inf"))
     return torch.full_like(logits, float("-inf")).scatter(-1, order, kept)

@@ -7,6 +7,9 @@ from typing import Any, Protocol
 from nudging.models.base import Sampling
 from nudging.step import Step
 
+LEAST_TOP_P = 1e-6
+"""What servers are sent in place of a `top_p` of 0, which some refuse. The most probable token alone is left anyway."""
+
 
 class CutOffError(Exception):
     """The stream ended before the completion did."""
@@ -52,7 +55,8 @@ class Completion:
         """How tokens are sampled, by the names that most servers have. Empty if they are not."""
         if self.sampling is None:
             return {}
-        return {"temperature": self.sampling.temperature, "top_p": self.sampling.top_p, "seed": self.seed}
+        top_p = max(self.sampling.top_p, LEAST_TOP_P)
+        return {"temperature": self.sampling.temperature, "top_p": top_p, "seed": self.seed}
 
 
 class Parser(Protocol):

@@ -246,9 +246,12 @@ class RemoteSession(Session):
     def check_score(self) -> None:
         self._server.check_score()
 
-    def score(self, text: str) -> list[TokenLogprob]:
+    def score(self, text: str, start: str = "", alternatives: int = 0) -> list[TokenLogprob]:
         self._requests += 1
-        return self._server.score(self._prompt, text, self._prompt_tokens, self._special_tokens)
+        before, tokens = self._prompt + start, self._prompt_tokens
+        if start:
+            tokens = len(self._tokenizer.encode(before, special_tokens=self._special_tokens))
+        return self._server.score(before, text[len(start) :], tokens, self._special_tokens, alternatives)
 
     def usage(self) -> ModelUsage:
         return ModelUsage(self._prompt_tokens, self._steps, self._steps, self._requests)

@@ -80,7 +80,9 @@ class LlamaCppServer(Server):
         prompt = self.post("/apply-template", conversation, _Rendered).prompt
         return self._stripped_bos + prompt
 
-    def score(self, prompt: str, answer: str, prompt_tokens: int, special_tokens: bool) -> list[TokenLogprob]:
+    def score(
+        self, prompt: str, answer: str, prompt_tokens: int, special_tokens: bool, alternatives: int
+    ) -> list[TokenLogprob]:
         """Return the log-probability of each token of an answer: a grammar forces the server to write it."""
         content = {"content": prompt + answer, "add_special": special_tokens, "with_pieces": True}
         tokens = self.post("/tokenize", content, _Pieces).tokens
@@ -96,12 +98,19 @@ class LlamaCppServer(Server):
             **NEUTRAL,
             "prompt": [token.id for token in tokens[:prompt_tokens]],
             "n_predict": len(forced),
-            "n_probs": 1,
+            "n_probs": max(alternatives, 1),
             "grammar": "root ::= " + " ".join(f"<[{token.id}]>" for token in forced),
             "cache_prompt": True,
         }
         listed = self.client.post("/completion", body, _Chunk).completion_probabilities
-        return [TokenLogprob(one.token, min(0.0, one.logprob)) for one in listed]
+        return [
+            TokenLogprob(
+                one.token,
+                min(0.0, one.logprob),
+                tuple(TokenLogprob(top.token, min(0.0, top.logprob)) for top in one.top_logprobs[:alternatives]),
+            )
+            for one in listed
+        ]
 
     @cached_property
     def _props(self) -> "_Props":

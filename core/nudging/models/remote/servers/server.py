@@ -101,8 +101,18 @@ class Server(ABC):
         """Return a GGUF file on this machine with the model's tokenizer, if the server does not tokenize."""
         return None
 
-    def score(self, prompt: str, answer: str, prompt_tokens: int, special_tokens: bool) -> list[TokenLogprob]:
-        """Return the log-probability of each token of an answer, if this kind of server `can_score`."""
+    def score(
+        self, prompt: str, answer: str, prompt_tokens: int, special_tokens: bool, alternatives: int
+    ) -> list[TokenLogprob]:
+        """Return the log-probability of each token of an answer, if this kind of server `can_score`.
+
+        Args:
+            prompt: The text before the answer.
+            answer: The answer.
+            prompt_tokens: The number of the server's tokens of the prompt.
+            special_tokens: True if the prompt gets the tokenizer's own special tokens (BOS).
+            alternatives: The number of most probable tokens to list with each token, if this kind of server lists them.
+        """
         raise NotImplementedError
 
     def check_score(self) -> None:

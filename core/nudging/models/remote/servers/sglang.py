@@ -48,7 +48,9 @@ class SglangServer(CompletionsServer):
     def render(self, messages: Sequence[Message]) -> str:
         return Server.render(self, messages)
 
-    def score(self, prompt: str, answer: str, prompt_tokens: int, special_tokens: bool) -> list[TokenLogprob]:
+    def score(
+        self, prompt: str, answer: str, prompt_tokens: int, special_tokens: bool, alternatives: int
+    ) -> list[TokenLogprob]:
         request = {
             "input_ids": self.encode(prompt + answer, special_tokens),
             "sampling_params": {"max_new_tokens": 1, "temperature": 0},

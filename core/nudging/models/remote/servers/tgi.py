@@ -49,7 +49,9 @@ class TgiServer(Server):
     def render(self, messages: Sequence[Message]) -> str:
         return self.post("/chat_tokenize", {"messages": [dict(one) for one in messages]}, _Rendered).templated_text
 
-    def score(self, prompt: str, answer: str, prompt_tokens: int, special_tokens: bool) -> list[TokenLogprob]:
+    def score(
+        self, prompt: str, answer: str, prompt_tokens: int, special_tokens: bool, alternatives: int
+    ) -> list[TokenLogprob]:
         parameters = {"max_new_tokens": 1, "details": True, "decoder_input_details": True}
         found = self.client.post("/generate", {"inputs": prompt + answer, "parameters": parameters}, _Scored)
         own = 0 if special_tokens else self._special_tokens

@@ -67,18 +67,27 @@ class VllmServer(CompletionsServer):
             body["structured_outputs"] = {"regex": rf"{completion.first}[\s\S]*"}
         return body
 
-    def score(self, prompt: str, answer: str, prompt_tokens: int, special_tokens: bool) -> list[TokenLogprob]:
+    def score(
+        self, prompt: str, answer: str, prompt_tokens: int, special_tokens: bool, alternatives: int
+    ) -> list[TokenLogprob]:
         request = {
             "prompt": prompt + answer,
             "max_tokens": 1,
-            "prompt_logprobs": 0,
+            "prompt_logprobs": min(alternatives, self.most_listed),
             "add_special_tokens": special_tokens,
         }
         (choice,) = self.client.post("/v1/completions", request, _Scored).choices
+        positions = [list(position.values()) for position in choice.prompt_logprobs[prompt_tokens:] if position]
         return [
-            TokenLogprob(one.decoded_token, min(0.0, one.logprob))
-            for position in choice.prompt_logprobs[prompt_tokens:]
-            for one in (position or {}).values()
+            TokenLogprob(
+                own.decoded_token,
+                min(0.0, own.logprob),
+                tuple(
+                    TokenLogprob(one.decoded_token, min(0.0, one.logprob))
+                    for one in sorted((own, *others), key=lambda one: -one.logprob)[:alternatives]
+                ),
+            )
+            for own, *others in positions  # the prompt's own token is the first one that is listed
         ]
 
 
