@@ -248,7 +248,7 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     ({"messages": []}, "messages"),
     ({"messages": [{"role": "robot", "content": "hi"}]}, "robot"),
     ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]}, "content"),
-    ({"messages": MESSAGES, "n": 2}, "n: "),
+    ({"messages": MESSAGES, "n": 0}, "n: "),
     ({"messages": MESSAGES, "frequency_penalty": 1.0}, "frequency_penalty"),
     ({"messages": MESSAGES, "temperature": -1}, "temperature"),
     ({"messages": MESSAGES, "temperature": 10**400}, "temperature"),

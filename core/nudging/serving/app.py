@@ -1,27 +1,46 @@
 """The application: the endpoints of OpenAI's API, a health check, metrics and a chat page."""
 
-import time
-from importlib.resources import files
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.responses import HTMLResponse, Response
-from openai.types import Model
+from fastapi.responses import FileResponse, Response
+from fastapi.staticfiles import StaticFiles
+from starlette.middleware.cors import CORSMiddleware
 
 from nudging.nudger import Nudger
+from nudging.serving.access_log import RequestRecorder
 from nudging.serving.answering import AnswerService
+from nudging.serving.chat_completions.reply import ChatFormat, ChatReply
+from nudging.serving.chat_completions.request import ChatRequest
+from nudging.serving.completions.reply import CompletionFormat, CompletionReply
+from nudging.serving.completions.request import CompletionRequest
+from nudging.serving.cors import cors_options
 from nudging.serving.errors import ERROR_RESPONSES, ApiError, add_error_handlers
-from nudging.serving.limits import Limits, RequestGuard
-from nudging.serving.metrics import ResponseCounter
-from nudging.serving.replies import ChatFormat, CompletionFormat
-from nudging.serving.reply_types import ChatReply, CompletionReply, ModelList
-from nudging.serving.requests import ChatRequest, CompletionRequest
+from nudging.serving.guard import RequestGuard
+from nudging.serving.head import HeadRequests
+from nudging.serving.keys import ApiKey, KeyRing, all_keys
+from nudging.serving.limits import Limits
+from nudging.serving.models import ModelCard, ModelList, card_of
+from nudging.serving.responses.recent import RecentItems
+from nudging.serving.responses.reply import ResponseReply, ResponsesFormat
+from nudging.serving.responses.request import ResponsesRequest
+
+PAGE = Path(__file__).parent / "page"
+"""The files of the chat page."""
 
 RESPONSES: dict[int | str, dict[str, Any]] = {**ERROR_RESPONSES, 200: {"content": {"text/event-stream": {}}}}
 
 
 def create_app(
-    nudger: Nudger, *, name: str = "nudged", limits: Limits | None = None, api_key: str | None = None
+    nudger: Nudger,
+    *,
+    name: str = "nudged",
+    limits: Limits | None = None,
+    api_key: str | None = None,
+    api_keys: Mapping[str, ApiKey] | None = None,
+    cors_origins: Sequence[str] = (),
 ) -> FastAPI:
     """Return a server of one pair, as an ASGI application.
 
@@ -29,39 +48,67 @@ def create_app(
         nudger: The nudger. Its settings are the defaults of all requests.
         name: The model's name for clients.
         limits: The limits of the server.
-        api_key: The bearer token that clients must send. Without one, every client is served.
+        api_key: The bearer token that clients must send. Without a key, every client is served.
+        api_keys: Several bearer tokens, by name, each with its limits.
+        cors_origins: The origins whose web pages may send requests, such as "http://localhost:3000", or "*" for all.
+
+    Raises:
+        SettingsError: A key or an origin is not valid.
     """
     limits = limits or Limits()
     service = AnswerService(nudger, limits)
-    card = Model(id=name, object="model", created=int(time.time()), owned_by="nudging")
+    card = card_of(nudger, name)
     app = FastAPI(title="nudging", docs_url=None, redoc_url=None)
-    app.add_middleware(RequestGuard, limits=limits, api_key=api_key)
-    app.add_middleware(ResponseCounter, metrics=service.metrics)
+    _add_middleware(app, service, limits, KeyRing(all_keys(api_key, api_keys or {})), cors_origins)
     add_error_handlers(app)
 
-    def check_model(model: str | None) -> None:
-        if model not in (None, name):
-            raise ApiError(404, f"there is no model {model!r}: use {name!r}", code="model_not_found")
+    _add_answers(app, service, card)
+    _add_models(app, card)
+    _add_state_and_page(app, service)
+    return app
+
+
+def _check_model(name: str | None, card: ModelCard) -> None:
+    if name not in (None, card.id):
+        raise ApiError(404, f"there is no model {name!r}: use {card.id!r}", code="model_not_found")
+
+
+def _add_answers(app: FastAPI, service: AnswerService, card: ModelCard) -> None:
+    recent = RecentItems()
 
     @app.post("/v1/chat/completions", response_model=ChatReply, responses=RESPONSES)
     async def chat_completions(request: ChatRequest) -> Response:
-        check_model(request.model)
-        return service.respond(request, ChatFormat(name))
+        _check_model(request.model, card)
+        return service.respond(request, ChatFormat(card.id, request.n or 1, request.include_usage))
 
     @app.post("/v1/completions", response_model=CompletionReply, responses=RESPONSES)
     async def completions(request: CompletionRequest) -> Response:
-        check_model(request.model)
-        return service.respond(request, CompletionFormat(name))
+        _check_model(request.model, card)
+        return service.respond(request, CompletionFormat(card.id, request.n or 1, request.include_usage))
 
+    @app.post("/v1/responses", response_model=ResponseReply, responses=RESPONSES)
+    async def responses(request: ResponsesRequest) -> Response:
+        _check_model(request.model, card)
+        request.input = recent.resolved(request.input)
+        return service.respond(request, ResponsesFormat(card, request, recent))
+
+    @app.api_route("/v1/responses/{response}", methods=["GET", "DELETE"], include_in_schema=False)
+    async def stored_response(response: str) -> None:
+        raise ApiError(404, f"responses are not stored here, and there is none with the id {response:.60}")
+
+
+def _add_models(app: FastAPI, card: ModelCard) -> None:
     @app.get("/v1/models", responses=ERROR_RESPONSES)
     async def models() -> ModelList:
         return ModelList(data=[card])
 
     @app.get("/v1/models/{model:path}", responses=ERROR_RESPONSES)
-    async def model(model: str) -> Model:
-        check_model(model)
+    async def model(model: str) -> ModelCard:
+        _check_model(model, card)
         return card
 
+
+def _add_state_and_page(app: FastAPI, service: AnswerService) -> None:
     @app.get("/health")
     async def health() -> dict[str, str]:
         return {"status": "ok"}
@@ -70,8 +117,19 @@ def create_app(
     async def metrics() -> Response:
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    @app.get("/", response_class=HTMLResponse)
-    async def page() -> str:
-        return (files("nudging.serving") / "page.html").read_text(encoding="utf-8")
+    @app.get("/", response_class=FileResponse)
+    async def page() -> Path:
+        return PAGE / "index.html"
 
-    return app
+    app.mount("/page", StaticFiles(directory=PAGE))
+
+
+def _add_middleware(
+    app: FastAPI, service: AnswerService, limits: Limits, keys: KeyRing, cors_origins: Sequence[str]
+) -> None:
+    """Add the middleware of all endpoints, from the innermost to the outermost."""
+    app.add_middleware(HeadRequests)
+    app.add_middleware(RequestGuard, limits=limits, keys=keys)
+    app.add_middleware(RequestRecorder, metrics=service.metrics)
+    if cors_origins:  # outside, so that a preflight needs no key and errors have the headers
+        app.add_middleware(CORSMiddleware, **cors_options(cors_origins))

@@ -1,21 +1,38 @@
-"""The requests of OpenAI's API, and the engine's prompts and options for them.
+"""What the requests of all endpoints have in common: the settings, and refusals of what cannot be done.
 
-The settings fields (threshold, max_tokens, temperature, …) are those of `SettingsFields`, and null means "not given".
-`stop` and `seed` follow OpenAI's rules. Unknown fields are ignored, as OpenAI's servers do.
+The settings fields (threshold, temperature, top_p, …) are those of `SettingsFields`, and null means "not given".
+Unknown fields are ignored, as OpenAI's servers do.
 """
 
+from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, TypeAlias, cast
+from dataclasses import dataclass
+from typing import Annotated, Any, cast
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    create_model,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 
-from nudging.prompting.conversation import Message, Prompt
+from nudging.answer import Author
+from nudging.prompting.conversation import Prompt
 from nudging.request import Options
-from nudging.settings import MaxTokens, SettingsFields
+from nudging.settings import SEEDS, SettingsFields
+
+Text = Annotated[str, Field(min_length=1)]
+
+MOST_ANSWERS = 16
+"""Maximum number of answers per prompt."""
 
 
-def _unsupported(reason: str, *neutral: object) -> BeforeValidator:
+def unsupported(reason: str, *neutral: object) -> BeforeValidator:
     """Refuse every value of a field except null and those that change nothing.
 
     Args:
@@ -24,21 +41,27 @@ def _unsupported(reason: str, *neutral: object) -> BeforeValidator:
     """
 
     def check(value: object) -> object:
-        if value is not None and value not in neutral:
-            raise ValueError(f"{value!r} is not supported: {reason}")
+        is_neutral = value is None or any(value == one and type(value) is type(one) for one in neutral)
+        if not is_neutral:
+            raise ValueError(f"{value!r:.60} is not supported: {reason}")
         return value
 
-    return BeforeValidator(check)
+    schema = WithJsonSchema({"enum": [None, *neutral]})
+    return BeforeValidator(check, json_schema_input_type=Annotated[Any, schema])
 
 
-class _Body(BaseModel):
+class Body(BaseModel):
+    """Part of a request's body."""
+
     model_config = ConfigDict(strict=True)
 
 
-class StreamOptions(_Body):
-    """Options of a streamed answer."""
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One answer that a request asks for: its prompt and the options of the call."""
 
-    include_usage: bool | None = None
+    prompt: Prompt
+    options: Options
 
 
 def _optional(field: FieldInfo) -> Any:
@@ -49,105 +72,83 @@ def _optional(field: FieldInfo) -> Any:
 # Built from `SettingsFields`, so that a new setting is a field of requests too.
 _SettingsBody: Any = create_model(
     "_SettingsBody",
-    __base__=_Body,
+    __base__=Body,
     **{name: _optional(field) for name, field in SettingsFields.model_fields.items()},
 )
 
 
-class _Request(_SettingsBody):  # type: ignore[misc]
-    """The fields that both kinds of requests have."""
+class GenerationRequest(_SettingsBody):  # type: ignore[misc]
+    """A request for one answer or several."""
 
     model: str | None = None
     stream: bool | None = None
-    stream_options: StreamOptions | None = None
+    seed: Annotated[int, AfterValidator(lambda seed: abs(seed) % SEEDS)] | None = None
     stop: Annotated[
-        str | Annotated[list[str], Field(max_length=16)] | None, AfterValidator(lambda stop: stop or None)
+        str | Annotated[list[Text], Field(max_length=16)] | None, AfterValidator(lambda stop: stop or None)
     ] = None
-    seed: Annotated[int, AfterValidator(abs)] | None = None
-    n: Annotated[Any, _unsupported("one answer per request", 1)] = None
-    frequency_penalty: Annotated[Any, _unsupported("there are no penalties", 0, 0.0)] = None
-    presence_penalty: Annotated[Any, _unsupported("there are no penalties", 0, 0.0)] = None
-    logit_bias: Annotated[Any, _unsupported("the two models do not share their tokens", {})] = None
+    alone: Annotated[Author, Field(description="Let this model of the pair answer by itself")] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole_numbers(cls, body: Any) -> Any:
+        """Take 16.0 for 16: JSON does not tell them apart."""
+        if not isinstance(body, dict):
+            return body
+        return {
+            name: int(value) if isinstance(value, float) and value.is_integer() else value
+            for name, value in body.items()
+        }
+
+    @property
+    @abstractmethod
+    def calls(self) -> Sequence[Call]:
+        """The answers that are asked for, in order."""
+
+    @property
+    def alternatives(self) -> int | None:
+        """The number of alternatives to list for each token, or None if no log-probabilities are wanted."""
+        return 0 if self.logprobs else None
 
     @property
     def include_usage(self) -> bool:
-        """True if a stream ends with a chunk of token counts."""
-        return bool(self.stream_options and self.stream_options.include_usage)
+        """True if a stream ends with the token counts."""
+        return False
 
     def options(self) -> Options:
-        """Return the options of the call."""
-        return cast("Options", {name: getattr(self, name) for name in SettingsFields.model_fields})
-
-
-class JsonSchema(_Body):
-    """A named JSON schema."""
-
-    name: str | None = None
-    schema_: dict[str, Any] = Field(alias="schema")
-
-
-class ResponseFormat(_Body):
-    """The format of the answer."""
-
-    type: Literal["text", "json_object", "json_schema"]
-    json_schema: JsonSchema | None = None
-
-
-class ChatRequest(_Request):
-    """The body of `POST /v1/chat/completions`."""
-
-    messages: Annotated[list[dict[str, Any]], Field(min_length=1)]
-    max_completion_tokens: MaxTokens | None = None
-    top_logprobs: Annotated[Any, _unsupported("only the answer's own tokens are scored", 0)] = None
-    tools: list[dict[str, Any]] | None = None
-    tool_choice: str | dict[str, Any] | None = None
-    parallel_tool_calls: bool | None = None
-    response_format: ResponseFormat | None = None
-
-    @property
-    def prompts(self) -> Sequence[Prompt]:
-        """The conversation, as the only prompt."""
-        return [[_engine_message(message) for message in self.messages]]
-
-    def options(self) -> Options:
-        """Return the options of the call."""
-        options = super().options()
-        options["max_tokens"] = self.max_completion_tokens or self.max_tokens
-        options["tools"], options["tool_choice"] = self.tools, self.tool_choice
-        options["parallel_tool_calls"] = self.parallel_tool_calls
-        if self.response_format and self.response_format.type != "text":
-            given = self.response_format.json_schema
-            options["schema"] = given.schema_ if given else {"type": "object"}
+        """Return the options of the call. The log-probabilities are not among them: the server lets them be scored."""
+        options = cast("Options", {name: getattr(self, name) for name in SettingsFields.model_fields})
+        options["logprobs"] = None
         return options
 
 
-class CompletionRequest(_Request):
-    """The body of `POST /v1/completions`. A prompt is the user's message of a conversation."""
+class StreamOptions(Body):
+    """Options of a streamed answer."""
 
-    prompt: str | Annotated[list[str], Field(min_length=1, max_length=64)]
-    logprobs: Annotated[int, Field(ge=0, le=1), AfterValidator(lambda _: True)] | None = None
-    echo: Annotated[Any, _unsupported("an answer never repeats its prompt", False)] = None
-    suffix: Annotated[Any, _unsupported("an answer has no suffix", "")] = None
-    best_of: Annotated[Any, _unsupported("one answer per prompt", 1)] = None
+    include_usage: bool | None = None
+
+
+class CompletionsRequest(GenerationRequest):
+    """The fields that `/v1/chat/completions` and `/v1/completions` have in common."""
+
+    stream_options: StreamOptions | None = None
+    n: Annotated[int, Field(ge=1, le=MOST_ANSWERS, description="Number of answers per prompt")] | None = None
+    frequency_penalty: Annotated[Any, unsupported("there are no penalties", 0, 0.0)] = None
+    presence_penalty: Annotated[Any, unsupported("there are no penalties", 0, 0.0)] = None
+    logit_bias: Annotated[Any, unsupported("the two models do not share their tokens", {})] = None
 
     @property
-    def prompts(self) -> Sequence[Prompt]:
-        """All prompts."""
-        return [self.prompt] if isinstance(self.prompt, str) else self.prompt
+    def include_usage(self) -> bool:
+        return bool(self.stream_options and self.stream_options.include_usage)
+
+    def answers_to(self, prompt: Prompt) -> list[Call]:
+        """Return the calls for the `n` answers to a prompt. With a seed, each has a seed of its own."""
+        options = self.options()
+        seeds = [None if self.seed is None else (self.seed + number) % SEEDS for number in range(self.n or 1)]
+        return [Call(prompt, cast("Options", {**options, "seed": seed})) for seed in seeds]
 
 
-Request: TypeAlias = ChatRequest | CompletionRequest
+class JsonSchema(Body):
+    """A named JSON schema."""
 
-
-def _engine_message(message: dict[str, Any]) -> Message:
-    role = "system" if message.get("role") == "developer" else message.get("role")
-    return {**message, "role": role, "content": _text(message.get("content"))}
-
-
-def _text(content: Any) -> Any:
-    """Return the content as one text. The engine refuses content that is not text, with its own message."""
-    if content is None:
-        return ""
-    if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") == "text" for part in content):
-        return "".join(str(part.get("text", "")) for part in content)
-    return content
+    name: str | None = None
+    schema_: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
