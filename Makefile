@@ -22,7 +22,7 @@ export HF_HUB_OFFLINE ?= 1
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(shell getconf _NPROCESSORS_ONLN)
 export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF
 
-.PHONY: demo demo-llamacpp test test-families test-lowest test-standard test-vllm golden lint types format docs notebooks dist clean
+.PHONY: demo demo-llamacpp test test-clients test-families test-lowest test-standard test-vllm golden lint types format docs notebooks dist clean
 
 demo: $(VENV)/demo.installed
 	$(BIN)/nudging ask "$(QUESTION)"
@@ -46,6 +46,11 @@ test-families: $(VENV)/demo.installed $(VENV)/test.installed
 # and other slow tests of real models
 test-standard: $(VENV)/demo.installed $(VENV)/test.installed $(VENV)/tools.installed
 	$(BIN)/python -m pytest -m standard --numprocesses 2 --dist worksteal --timeout 900 $(ARGS)
+
+# nudging serve, driven by real clients: OpenAI's libraries, the AI SDK, LiteLLM, LangChain, LlamaIndex, agents
+test-clients: $(VENV)/demo.installed $(VENV)/test.installed $(VENV)/clients.installed
+	$(VENV)/clients/bin/python -m pytest tests/clients $(ARGS)
+	$(VENV)/clients-oldest/bin/python -m pytest tests/clients/test_openai_python.py tests/clients/test_openai_python_responses.py $(ARGS)
 
 # both models behind real vLLM servers, the base model with nudging-vllm: transcripts, killed servers, schemas, concurrent answers
 test-vllm: $(VENV)/demo.installed $(VENV)/test.installed $(VENV)/vllm.installed
@@ -111,6 +116,16 @@ $(VENV)/vllm.installed: tests/vllm/requirements.txt | $(BIN)/python
 	$(PYTHON) -m venv $(VENV)/vllm
 	$(VENV)/vllm/bin/python -m pip --disable-pip-version-check install --no-deps --requirement $<
 	$(VENV)/vllm/bin/python -m pip --disable-pip-version-check install --no-deps --no-build-isolation tests/vllm/name
+	touch $@
+
+# separate environments, because the clients need other versions; uv, because pip takes two minutes. Without npm the tests of
+# JavaScript clients are skipped
+$(VENV)/clients.installed: tests/clients/requirements.txt tests/clients/requirements-oldest.txt tests/clients/package-lock.json | $(VENV)/dist.installed
+	for age in "" -oldest; do \
+	  $(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/clients$$age \
+	  && $(BIN)/uv pip install --quiet --python $(VENV)/clients$$age --requirement tests/clients/requirements$$age.txt || exit 1; \
+	done
+	if command -v npm > /dev/null; then npm ci --prefix tests/clients --ignore-scripts --no-audit --no-fund; fi
 	touch $@
 
 $(VENV)/lint.installed $(VENV)/dist.installed: $(VENV)/%.installed: pyproject.toml constraints.txt | $(VENV)/pip.installed
