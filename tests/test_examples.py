@@ -180,6 +180,15 @@ def test_the_snippets_of_the_deployment_page_run(
 
 
 @pytest.mark.enable_socket
+def test_the_snippets_of_the_page_about_the_servers_api_run(
+    pair: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(Nudger(*pair, max_tokens=16)) as url:
+        execute("\n".join(python_blocks("docs/openai-api.md")), {"http://localhost:8080": url})
+    assert len(capsys.readouterr().out.splitlines()) > 3
+
+
+@pytest.mark.enable_socket
 def test_the_snippets_of_the_servers_page_run(
     gguf_pair: dict[str, str], tiny_base: Path, tiny_nudging: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
