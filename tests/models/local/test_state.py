@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.util import find_spec, module_from_spec
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from nudging.models.local.kv_cache import SNAPSHOTS, TransformersCache
 from nudging.models.local.model import LocalModel
 from nudging.models.local.state import LayeredState, NoState, OpaqueState, Saved, State, size_of
-from transformers import DynamicCache
+from transformers import AutoConfig, DynamicCache, cache_utils
 
 FAMILIES: dict[str, type[State]] = {
     "llama": LayeredState,  # attention
@@ -219,3 +221,17 @@ def test_a_state_of_length_0_is_empty(load: Callable[[str], LocalModel]) -> None
         branch.back(0)
         assert branch.state.length == 0
         branch.extend([1, 2, 3])
+
+
+def test_layers_that_an_earlier_transformers_does_not_have_are_not_needed(
+    tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in vars(cache_utils).copy():
+        if name in ("DummyLayer", "DynamicIndexedLayer") or name.startswith("LinearAttention"):
+            monkeypatch.delattr(cache_utils, name)
+    spec = find_spec("nudging.models.local.state")
+    assert spec is not None
+    assert spec.loader is not None
+    earlier = module_from_spec(spec)
+    spec.loader.exec_module(earlier)
+    assert earlier.LayeredState(AutoConfig.from_pretrained(tiny_base), "past_key_values").can_crop

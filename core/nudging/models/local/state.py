@@ -16,21 +16,24 @@ from copy import copy, deepcopy
 from typing import Any, TypeAlias, cast
 
 import torch
-from transformers import DynamicCache, PreTrainedConfig
-from transformers.cache_utils import (
-    DummyLayer,
-    DynamicIndexedLayer,
-    DynamicLayer,
-    DynamicSlidingWindowLayer,
-    LinearAttentionAndFullAttentionLayer,
-    LinearAttentionAndSlidingWindowAttentionLayer,
-)
+from transformers import DynamicCache, PreTrainedConfig, cache_utils
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from typing_extensions import Self
 
 Saved: TypeAlias = Any
 """A copy of what cannot be sliced. It is never changed."""
 
-CROPPABLE = (DynamicLayer, DynamicIndexedLayer, DummyLayer)
+
+def _layer(name: str) -> Any:
+    """Return a class of cache layers, or None if this version of transformers has none of this name."""
+    return getattr(cache_utils, name, None)
+
+
+Indexed, Dummy = _layer("DynamicIndexedLayer"), _layer("DummyLayer")
+RecurrentAndFull = _layer("LinearAttentionAndFullAttentionLayer")
+RecurrentAndSliding = _layer("LinearAttentionAndSlidingWindowAttentionLayer")
+
+CROPPABLE = (DynamicLayer, Indexed, Dummy)
 """Layers that keep every position and nothing else. Not their subclasses."""
 
 RECURRENT = (
@@ -114,8 +117,8 @@ class LayeredState(State):
         for index, layer in enumerate(self.cache.layers):
             if type(layer) is DynamicSlidingWindowLayer:
                 self.cache.layers[index] = cast("Any", DynamicLayer)()
-            elif type(layer) is LinearAttentionAndSlidingWindowAttentionLayer:
-                self.cache.layers[index] = LinearAttentionAndFullAttentionLayer(layer.number_of_states)
+            elif type(layer) is RecurrentAndSliding:
+                self.cache.layers[index] = RecurrentAndFull(cast("Any", layer).number_of_states)
 
     @property
     def can_crop(self) -> bool:  # type: ignore[override]
@@ -124,7 +127,7 @@ class LayeredState(State):
     @property
     def can_batch(self) -> bool:
         """True if every layer has keys and values and nothing else, so that several sequences can share a pass."""
-        return all(type(layer) in (DynamicLayer, DummyLayer) for layer in self.cache.layers)
+        return all(type(layer) in (DynamicLayer, Dummy) for layer in self.cache.layers)
 
     def parts(self, tokens: list[int]) -> list[list[int]]:
         return [[token] for token in tokens] if self.one_by_one and self.length else [tokens]
@@ -155,7 +158,7 @@ def _copy_of(layer: Any) -> dict[str, Any] | None:
     """Return a copy of the attributes of a layer that cannot be sliced, or None if all can."""
     if type(layer) in CROPPABLE:
         return None
-    names = RECURRENT if type(layer) is LinearAttentionAndFullAttentionLayer else vars(layer)
+    names = [name for name in vars(layer) if name in RECURRENT or type(layer) is not RecurrentAndFull]
     return {name: deepcopy(getattr(layer, name)) for name in names}
 
 
@@ -166,7 +169,7 @@ def _layer_at(layer: Any, change: int, saved: dict[str, Any] | None) -> Any:
         earlier.crop(change)
         return earlier
     vars(earlier).update(deepcopy(saved))
-    if type(layer) is LinearAttentionAndFullAttentionLayer:
+    if type(layer) is RecurrentAndFull:
         DynamicLayer.crop(earlier, change)
     return earlier
 
