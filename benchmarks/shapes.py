@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from systems import Pass
-from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, DynamicCache, LlamaConfig, PreTrainedConfig
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,16 @@ class ReplayPair:
 
 def _model(shape: str, dtype: str, device: str) -> Any:
     config = LlamaConfig(**SHAPES[shape], vocab_size=VOCABULARY[shape], max_position_embeddings=8192)
+    return random_model(config, dtype, device)
+
+
+def random_model(config: PreTrainedConfig, dtype: str, device: str) -> Any:
+    """Return a model with random weights. They are created in their type, because float32 may not fit into memory."""
     default = torch.get_default_dtype()
-    torch.set_default_dtype(getattr(torch, dtype))  # created in this type, because float32 may not fit into memory
+    torch.set_default_dtype(getattr(torch, dtype))
     try:
         with torch.device(device):
-            model: Any = LlamaForCausalLM(config)
+            model: Any = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
     finally:
         torch.set_default_dtype(default)
     return model.eval()

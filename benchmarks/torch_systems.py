@@ -10,6 +10,7 @@ from nudging import Nudger, Prompts
 from nudging.answer import Author
 from nudging.models.local.cpu_weights import pack_weights
 from nudging.models.local.model import LocalModel
+from nudging.models.local.state import State
 from nudging.models.tokenizer import resolve_path
 from shapes import TorchPass
 from systems import PROMPTS, Pair, PairBenchmark, Pass, replaced
@@ -31,6 +32,7 @@ class TransformersModel:
         self.tokenizer: Any = AutoTokenizer.from_pretrained(path)
         weights = weights or AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype))
         self.weights = weights.to(device)
+        torch.backends.cuda.enable_cudnn_sdp(False)  # as in the passes of a local model, see batching.py
 
     def write(self, prompt: str, tokens: int, special_tokens: bool) -> tuple[float, float]:
         """Return the seconds until the first and the last of `tokens` tokens."""
@@ -84,9 +86,9 @@ class TorchBenchmark(PairBenchmark):
         passes: list[Pass] = []
 
         def recorded(author: Author, forward: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-            def record(tokens: list[int], cache: Any, keep: int) -> torch.Tensor:
-                start, started = cache.get_seq_length(), time.perf_counter()
-                logits = forward(tokens, cache, keep)
+            def record(tokens: list[int], state: State, keep: int) -> torch.Tensor:
+                start, started = state.length, time.perf_counter()
+                logits = forward(tokens, state, keep)
                 passes.append(TorchPass(author, len(tokens), time.perf_counter() - started, start, keep))
                 return logits
 

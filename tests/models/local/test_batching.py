@@ -74,6 +74,17 @@ def test_a_batch_is_one_pass_through_the_model(scheduler: BatchScheduler, monkey
     assert fed == [sum(new for _, new in LENGTHS)]
 
 
+def test_passes_run_without_cudnns_attention_and_leave_the_setting_as_it_was(scheduler: BatchScheduler) -> None:
+    enabled = torch.backends.cuda.cudnn_sdp_enabled
+    seen: list[bool] = []
+    scheduler.weights.register_forward_pre_hook(lambda *_: seen.append(enabled()))
+    assert enabled()
+    scheduler.run_batch(new_passes(scheduler))
+    assert seen
+    assert not any(seen)
+    assert enabled()
+
+
 def test_batching_is_turned_off_and_logged_once_if_a_batch_gives_other_logits(
     scheduler: BatchScheduler, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
