@@ -394,6 +394,7 @@ async def test_a_client_that_does_not_read_occupies_no_slot() -> None:
     assert "".join(event["choices"][0]["delta"].get("content") or "" for event in events) == nudger.generate("x").text
 
 
+@pytest.mark.standard
 @pytest.mark.timeout(180)
 def test_five_hundred_requests_do_not_leak_memory(serve: Serve) -> None:
     url = serve(limits=Limits(body=10_000))

@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 from httpx import Response
+from jsonschema import Draft202012Validator
 from nudging import Nudger, ScriptedModel, Step
 from nudging.serving import Limits, create_app
 from tiny import tiny_gemma, tiny_llama
@@ -358,8 +359,26 @@ def test_infinite_log_probabilities_are_sent_as_a_number() -> None:
     assert {one["logprob"] for one in choice["logprobs"]["content"]} == {-9999.0}
 
 
-def test_the_schema_says_what_comes_and_which_roles_there_are(tmp_path: Path) -> None:
+def test_the_schema_says_what_comes_and_which_roles_there_are() -> None:
     schema = client().get("/openapi.json").json()
     names = schema["components"]["schemas"]
     assert {"ChatReply", "CompletionReply", "ResponseReply", "ModelList", "ErrorReply"} <= names.keys()
     assert "developer" in names["UserMessage"]["properties"]["role"]["enum"]
+    asked = {
+        "/v1/chat/completions": {"messages": [HI]},
+        "/v1/completions": {"prompt": "Hi"},
+        "/v1/responses": {"input": "Hi"},
+    }
+    for path, body in asked.items():
+        stream = schema["paths"][path]["post"]["responses"]["200"]["content"]["text/event-stream"]["schema"]
+        chunk = stream["contentSchema"]["$ref"].rpartition("/")[2]
+        events = events_of(client().post(path, json={**body, "stream": True}))
+        validator = Draft202012Validator({"$ref": f"#/components/schemas/{chunk}", "components": schema["components"]})
+        for event in events:
+            validator.validate(event)
+
+
+def test_every_reference_of_the_schema_is_there() -> None:
+    text = client().get("/openapi.json").text
+    names = json.loads(text)["components"]["schemas"].keys()
+    assert set(re.findall(r'"#/components/schemas/([^"]+)"', text)) <= names

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from fastapi import FastAPI
 from fastapi.responses import FileResponse, Response
@@ -12,9 +11,9 @@ from starlette.middleware.cors import CORSMiddleware
 from nudging.nudger import Nudger
 from nudging.serving.access_log import RequestRecorder
 from nudging.serving.answering import AnswerService
-from nudging.serving.chat_completions.reply import ChatFormat, ChatReply
+from nudging.serving.chat_completions.reply import ChatChunk, ChatFormat, ChatReply
 from nudging.serving.chat_completions.request import ChatRequest
-from nudging.serving.completions.reply import CompletionFormat, CompletionReply
+from nudging.serving.completions.reply import CompletionChunk, CompletionFormat, CompletionReply
 from nudging.serving.completions.request import CompletionRequest
 from nudging.serving.cors import cors_options
 from nudging.serving.errors import ERROR_RESPONSES, ApiError, add_error_handlers
@@ -23,14 +22,13 @@ from nudging.serving.head import HeadRequests
 from nudging.serving.keys import ApiKey, KeyRing, all_keys
 from nudging.serving.limits import Limits
 from nudging.serving.models import ModelCard, ModelList, card_of
+from nudging.serving.published import publish_chunks, responses_of
 from nudging.serving.responses.recent import RecentItems
-from nudging.serving.responses.reply import ResponseReply, ResponsesFormat
+from nudging.serving.responses.reply import ResponseReply, ResponsesEvent, ResponsesFormat
 from nudging.serving.responses.request import ResponsesRequest
 
 PAGE = Path(__file__).parent / "page"
 """The files of the chat page."""
-
-RESPONSES: dict[int | str, dict[str, Any]] = {**ERROR_RESPONSES, 200: {"content": {"text/event-stream": {}}}}
 
 
 def create_app(
@@ -65,6 +63,7 @@ def create_app(
     _add_answers(app, service, card)
     _add_models(app, card)
     _add_state_and_page(app, service)
+    publish_chunks(app)
     return app
 
 
@@ -76,17 +75,17 @@ def _check_model(name: str | None, card: ModelCard) -> None:
 def _add_answers(app: FastAPI, service: AnswerService, card: ModelCard) -> None:
     recent = RecentItems()
 
-    @app.post("/v1/chat/completions", response_model=ChatReply, responses=RESPONSES)
+    @app.post("/v1/chat/completions", response_model=ChatReply, responses=responses_of(ChatChunk))
     async def chat_completions(request: ChatRequest) -> Response:
         _check_model(request.model, card)
         return service.respond(request, ChatFormat(card.id, request.n or 1, request.include_usage))
 
-    @app.post("/v1/completions", response_model=CompletionReply, responses=RESPONSES)
+    @app.post("/v1/completions", response_model=CompletionReply, responses=responses_of(CompletionChunk))
     async def completions(request: CompletionRequest) -> Response:
         _check_model(request.model, card)
         return service.respond(request, CompletionFormat(card.id, request.n or 1, request.include_usage))
 
-    @app.post("/v1/responses", response_model=ResponseReply, responses=RESPONSES)
+    @app.post("/v1/responses", response_model=ResponseReply, responses=responses_of(ResponsesEvent))
     async def responses(request: ResponsesRequest) -> Response:
         _check_model(request.model, card)
         request.input = recent.resolved(request.input)

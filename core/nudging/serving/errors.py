@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from nudging.errors import ContextLengthError, ModelError, NudgingError, ServerError
+from nudging.errors import ContextLengthError, ModelError, NudgingError, ServerError, UnsupportedModelError
 from nudging.serving.problems import sentences, unreadable
 
 
@@ -66,6 +66,8 @@ class ApiError(Exception):
             return cls.context_length(str(error))
         if isinstance(error, ServerError):
             return cls(502, str(error), kind="server_error", code="model_server_failed")
+        if isinstance(error, UnsupportedModelError):  # what the request asks for: its log-probabilities, its rule
+            return cls(400, str(error), code="unsupported")
         if isinstance(error, ModelError):
             return cls(503, str(error), kind="server_error", code="model_unavailable")
         return cls(400, str(error))

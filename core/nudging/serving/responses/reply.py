@@ -34,7 +34,7 @@ from openai.types.responses import (
 )
 from openai.types.responses.response import IncompleteDetails
 from openai.types.responses.response_usage import InputTokensDetails, OutputTokensDetails
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 
 from nudging.answer import Answer, Piece, TokenLogprob
 from nudging.serving.authorship import AuthoredText, Authorship
@@ -60,6 +60,26 @@ class TextDelta(ResponseTextDeltaEvent):
     """A part of a streamed text: OpenAI's, with the author of the new text."""
 
     nudging: AuthoredText | None = None
+
+
+class ResponsesEvent(
+    RootModel[
+        ResponseCreatedEvent
+        | ResponseInProgressEvent
+        | ResponseOutputItemAddedEvent
+        | ResponseContentPartAddedEvent
+        | TextDelta
+        | ResponseTextDoneEvent
+        | ResponseContentPartDoneEvent
+        | ResponseFunctionCallArgumentsDeltaEvent
+        | ResponseFunctionCallArgumentsDoneEvent
+        | ResponseOutputItemDoneEvent
+        | ResponseCompletedEvent
+        | ResponseIncompleteEvent
+        | ResponseFailedEvent
+    ]
+):
+    """An event of a streamed response."""
 
 
 class ResponsesFormat(ReplyFormat):
