@@ -28,7 +28,10 @@ PAGES = [f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))]
 
 URL = "http://localhost"
 
-OWN_TESTS = "docs/deployment.md", "docs/servers.md", "docs/evaluation.md", "docs/baselines.md", "docs/testing.md"
+OWN_TESTS = (
+    *("docs/deployment.md", "docs/openai-api.md", "docs/servers.md", "docs/evaluation.md", "docs/baselines.md"),
+    "docs/testing.md",
+)
 """Pages whose code needs servers or data, or no models at all, and has a test of its own."""
 
 SNIPPETS = {

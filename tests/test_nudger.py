@@ -225,7 +225,7 @@ async def test_an_exception_of_a_model_reaches_the_caller() -> None:
         ("max_tokens", 2.5, "max_tokens=2.5"),
         ("lookahead", 0, "lookahead=0"),
         ("temperature", -1, "temperature=-1"),
-        ("top_p", 0, "top_p=0"),
+        ("top_p", -0.1, "top_p=-0.1"),
         ("seed", -1, "seed=-1"),
         ("stop", [""], r"stop=''"),
         ("stop", 3, "stop=3"),

@@ -48,6 +48,7 @@ def test_wrong_files_raise(file: Path) -> None:
         model(f"config={written(file, thresold=1)}")
 
 
+@pytest.mark.standard
 def test_the_command_of_the_harness_names_a_wrong_file(file: Path) -> None:
     command = ["-m", "nudging.evaluation", "--model", "nudging", "--tasks", "nudging_gsm8k"]
     arguments = ["--model_args", f"config={written(file, threshold=2)}"]

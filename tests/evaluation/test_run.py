@@ -510,6 +510,7 @@ def test_the_command_of_the_harness_runs_a_pair_and_caches_answers(
     assert config["nudging_pair"]["threshold"] == 0.3
 
 
+@pytest.mark.standard
 def test_the_demo_pair_gives_its_golden_answer_through_the_harness(demo: Nudger, tmp_path: Path) -> None:
     case = next(case for case in GOLDEN if case["id"] == "coin_flip-61")
     (tmp_path / "coin_flip.jsonl").write_text(

@@ -517,6 +517,7 @@ def test_bad_options_are_reported_before_a_model_is_loaded(
     assert "Traceback" not in result.output
 
 
+@pytest.mark.standard
 def test_a_command_stopped_by_ctrl_c_and_by_a_kill_continues(
     file: Path, tiny_base: Path, tiny_nudging: Path, tmp_path: Path
 ) -> None:

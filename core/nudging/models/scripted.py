@@ -9,7 +9,10 @@ from itertools import accumulate
 from typing import Any, TypeAlias
 from zlib import crc32
 
+from jinja2 import TemplateError
+
 from nudging.answer import Author, ModelUsage, TokenLogprob
+from nudging.errors import ChatTemplateError
 from nudging.grammar.grammar import Grammar
 from nudging.models.base import Hint, Model, Sampling, Session, Tokenizer
 from nudging.prompting.conversation import Message
@@ -97,10 +100,11 @@ class ScriptedTokenizer(Tokenizer):
     def render(
         self, messages: Sequence[Message], template: str | None = None, tools: Sequence[Mapping[str, Any]] = ()
     ) -> str:
-        return render_template(
-            template or "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant: ",
-            with_tools(messages, tools),
-        )
+        template = template or "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant: "
+        try:
+            return render_template(template, with_tools(messages, tools))
+        except TemplateError as error:
+            raise ChatTemplateError(f"the nudging template fails: {error}") from error
 
 
 class ScriptedSession(Session):

@@ -96,6 +96,7 @@ def test_every_rule_gives_the_answers_of_its_naive_form(
             assert (answer.text, answer.finish_reason) == (expected.text, expected.finish_reason)
 
 
+@pytest.mark.standard
 def test_steps_of_the_real_models_are_those_of_a_new_context(real_files: tuple[Path, Path]) -> None:
     compare_steps(LlamaCppModel(real_files[0]), NaiveGGUF(real_files[0], bos=True), "The capital of France", "base")
     nudging = LlamaCppModel(real_files[1])

@@ -168,6 +168,7 @@ def test_the_error_for_an_unknown_model_names_the_file_that_is_served(servers: S
         Nudger("other", "other", base_url=servers[0].url, nudging_url=servers[1].url).load()
 
 
+@pytest.mark.standard
 def test_twenty_kills_change_no_answer(tiny_files: tuple[Path, Path]) -> None:
     rng = random.Random(1)
     with two_servers(tiny_files, context=512) as both:
@@ -235,6 +236,7 @@ def test_an_answer_is_valid_under_any_schema_and_budget(servers: Servers, seed: 
             assert answer.usage.completion_tokens <= max_tokens
 
 
+@pytest.mark.standard
 def test_fifty_forced_calls_are_valid(servers: Servers) -> None:
     nudger = remote(servers, threshold=0.3, max_tokens=200)
     for seed in range(50):
