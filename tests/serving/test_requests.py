@@ -371,7 +371,7 @@ def test_the_schema_says_what_comes_and_which_roles_there_are() -> None:
     }
     for path, body in asked.items():
         stream = schema["paths"][path]["post"]["responses"]["200"]["content"]["text/event-stream"]["schema"]
-        chunk = stream["contentSchema"]["$ref"].rpartition("/")[2]
+        chunk = stream["properties"]["data"]["anyOf"][0]["contentSchema"]["$ref"].rpartition("/")[2]
         events = events_of(client().post(path, json={**body, "stream": True}))
         validator = Draft202012Validator({"$ref": f"#/components/schemas/{chunk}", "components": schema["components"]})
         for event in events:

@@ -23,11 +23,16 @@ def responses_of(chunk: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
     Args:
         chunk: The data of one event.
     """
-    schema = {
+    data = {
         "type": "string",
         "contentMediaType": "application/json",
         "contentSchema": {"$ref": f"#/components/schemas/{PREFIX}{chunk.__name__}"},
-        "description": "Server-sent events, if the request asks for a stream. The data of each event is JSON",
+    }
+    schema = {
+        "type": "object",
+        "properties": {"data": {"anyOf": [data, {"const": "[DONE]"}]}, "event": {"type": "string"}},
+        "required": ["data"],
+        "description": "One server-sent event, if the request asks for a stream",
     }
     return {**ERROR_RESPONSES, 200: {"content": {"text/event-stream": {"schema": schema}}}}
 
