@@ -100,6 +100,7 @@ def test_it_can_be_killed_and_started_again(server: ServerProcess) -> None:
     assert complete(server, prompt=QUESTION, n_predict=8)["content"] == before
 
 
+@pytest.mark.standard
 def test_llama_cpp_python_penalizes_repetition_unless_told_not_to() -> None:
     body = {"prompt": "one two one two one two one two", "max_tokens": 10, "temperature": 0, "logprobs": 1}
     with llama_cpp_python_server(demo_model("base", backend="llamacpp"), context=256) as server:

@@ -486,7 +486,11 @@ def test_generation_arguments_of_a_task_become_options() -> None:
         pytest.param(
             ["-m", "nudging.evaluation", "--tasks", "nudging_gsm8k"], id="by its name", marks=pytest.mark.standard
         ),
-        pytest.param(["-m", "lm_eval", "--tasks", str(TASK_FILES / "nudging_gsm8k.yaml")], id="by its file"),
+        pytest.param(
+            ["-m", "lm_eval", "--tasks", str(TASK_FILES / "nudging_gsm8k.yaml")],
+            id="by its file",
+            marks=pytest.mark.standard,
+        ),
     ],
 )
 def test_the_command_of_the_harness_runs_a_pair_and_caches_answers(

@@ -76,6 +76,7 @@ async def test_streams_and_async_calls_give_the_same_constrained_answer(tiny: Nu
     assert (await tiny.agenerate("who", schema=PERSON, max_tokens=90)).pieces == answer.pieces
 
 
+@pytest.mark.standard
 @pytest.mark.parametrize("schema", [{"type": "object"}, {}, {"type": "array", "uniqueItems": True}])
 def test_the_real_pair_answers_under_a_schema_that_allows_almost_everything(
     demo: Nudger, schema: dict[str, Any]

@@ -154,6 +154,7 @@ class Trip(BaseModel):
     note: Json[list[int]]
 
 
+@pytest.mark.standard
 def test_pydantic_accepts_the_answer_of_every_budget(tiny: Nudger) -> None:
     prompt = Prompts(base="who", nudging="who")
     with pytest.raises(Exception, match="needs at least") as refused:

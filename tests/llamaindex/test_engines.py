@@ -90,6 +90,7 @@ def test_a_router_selects_the_right_engine(llm: NudgingLLM, index: VectorStoreIn
     assert answer.metadata["selector_result"].inds == [0]  # type: ignore[index]
 
 
+@pytest.mark.standard
 async def test_extractors_add_metadata_to_nodes(llm: NudgingLLM) -> None:
     class Place(BaseModel):
         """The place that a text is about."""

@@ -298,6 +298,7 @@ def test_the_first_steps_are_those_of_the_local_files(demo_servers: Servers) -> 
         assert found.probability == pytest.approx(expected.probability, abs=0.05)  # other kernels for quantized weights
 
 
+@pytest.mark.standard
 async def test_schemas_and_forced_calls_are_valid(demo_servers: Servers) -> None:
     nudger = remote(demo_servers, max_tokens=64)
     for city in ("Paris", "Tokyo"):
