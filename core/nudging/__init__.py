@@ -27,6 +27,7 @@ from nudging.models.scripted import ScriptedModel
 from nudging.nudger import Nudger
 from nudging.prompting.conversation import Message, Prompts
 from nudging.request import Options
+from nudging.scorer import Scorer
 from nudging.settings import Settings
 from nudging.step import Step
 from nudging.stream import AnswerStream, AsyncAnswerStream
@@ -56,6 +57,7 @@ __all__ = [
     "Piece",
     "PromptError",
     "Prompts",
+    "Scorer",
     "ScriptedModel",
     "ServerError",
     "Settings",

@@ -31,6 +31,9 @@ Text = Annotated[str, Field(min_length=1)]
 MOST_ANSWERS = 16
 """Maximum number of answers per prompt."""
 
+MOST_ALTERNATIVES = 20
+"""Maximum number of alternatives per token, as at OpenAI."""
+
 
 def unsupported(reason: str, *neutral: object) -> BeforeValidator:
     """Refuse every value of a field except null and those that change nothing.
@@ -145,10 +148,3 @@ class CompletionsRequest(GenerationRequest):
         options = self.options()
         seeds = [None if self.seed is None else (self.seed + number) % SEEDS for number in range(self.n or 1)]
         return [Call(prompt, cast("Options", {**options, "seed": seed})) for seed in seeds]
-
-
-class JsonSchema(Body):
-    """A named JSON schema."""
-
-    name: str | None = None
-    schema_: Annotated[dict[str, Any] | None, Field(alias="schema")] = None

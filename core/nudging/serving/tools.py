@@ -1,9 +1,8 @@
 """Tools and tool choices in requests. The engine checks what a schema of the request cannot say."""
 
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
+from pydantic import ConfigDict, Discriminator, Field, Tag, WithJsonSchema
 
 from nudging.serving.requests import Body
 
@@ -55,16 +54,6 @@ ResponsesTool: TypeAlias = Annotated[
 ]
 """A tool of a Responses request."""
 
-JSON_TYPES: dict[str, Any] = {
-    "type": "object",
-    "properties": {"type": {"enum": ["json_object", "json_schema"]}},
-    "required": ["type"],
-}
-"""The schema of formats that ask for JSON."""
-
-LEAST_ROOM = 8
-"""Number of tokens without which JSON or a call is refused. Most need more, which the engine knows."""
-
 ToolChoice: TypeAlias = Annotated[
     str | dict[str, Any] | None,
     Field(
@@ -74,45 +63,3 @@ ToolChoice: TypeAlias = Annotated[
     ),
     WithJsonSchema({"enum": [None, "none", "auto", "required"]}),
 ]
-
-
-def _relation(condition: dict[str, Any], consequence: dict[str, Any]) -> dict[str, Any]:
-    return {"if": {"properties": condition, "required": list(condition)}, "then": consequence}
-
-
-def relations(format_field: str, format_schema: dict[str, Any], lengths: Sequence[str]) -> dict[str, Any]:
-    """Return what the schema of a request says about fields that need each other.
-
-    Args:
-        format_field: The field with the format of the answer.
-        format_schema: The schema of its values that ask for JSON.
-        lengths: The fields that limit the answer's length.
-    """
-    required = {"tool_choice": {"const": "required"}}
-    function = {"type": "object", "properties": {"type": {"const": "function"}}, "required": ["type"]}
-    tools = {"properties": {"tools": {"type": "array", "contains": function}}, "required": ["tools"]}
-    room = {"anyOf": [{"type": "null"}, {"type": "integer", "minimum": LEAST_ROOM}]}
-    long_enough = {"properties": dict.fromkeys(lengths, room)}
-    return {
-        "allOf": [
-            _relation(required, tools),
-            _relation(required, long_enough),
-            _relation({format_field: format_schema}, long_enough),
-        ]
-    }
-
-
-def check_room(request: BaseModel, lengths: Sequence[str], *, is_constrained: bool) -> None:
-    """Raise if a request for JSON or a call has no room for it, as `relations` says.
-
-    Args:
-        request: The request.
-        lengths: The fields that limit the answer's length.
-        is_constrained: True if it asks for JSON or a call.
-
-    Raises:
-        ValueError: There is no room.
-    """
-    for name in lengths if is_constrained else ():
-        if (length := getattr(request, name)) is not None and length < LEAST_ROOM:
-            raise ValueError(f"{name}={length}: JSON or a tool call needs at least {LEAST_ROOM} tokens")

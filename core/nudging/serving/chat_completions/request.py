@@ -1,46 +1,17 @@
 """The body of `POST /v1/chat/completions`."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, model_validator
 
-from nudging.prompting.conversation import Message, without_empty_end
 from nudging.request import Options
-from nudging.serving.chat_completions.messages import ChatMessage
-from nudging.serving.requests import Body, Call, CompletionsRequest, JsonSchema, unsupported
-from nudging.serving.tools import JSON_TYPES, ChatTool, ToolChoice, check_room, relations
+from nudging.serving.formats import JSON_FORMAT, ResponseFormat, schema_of
+from nudging.serving.messages import ChatMessage, conversation
+from nudging.serving.relations import check_room, relations
+from nudging.serving.requests import MOST_ALTERNATIVES, Call, CompletionsRequest, unsupported
+from nudging.serving.tools import ChatTool, ToolChoice
 from nudging.settings import MaxTokens
-
-MOST_ALTERNATIVES = 20
-"""Maximum number of alternatives per token, as at OpenAI."""
-
-
-class TextFormat(Body):
-    """Any text."""
-
-    type: Literal["text"]
-
-
-class JsonObjectFormat(Body):
-    """A JSON object, of a schema if one is given."""
-
-    type: Literal["json_object"]
-    schema_: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
-
-
-class JsonSchemaFormat(Body):
-    """JSON of a schema."""
-
-    type: Literal["json_schema"]
-    json_schema: JsonSchema
-
-
-ResponseFormat: TypeAlias = Annotated[
-    TextFormat | JsonObjectFormat | JsonSchemaFormat,
-    Field(discriminator="type", description="The format of the answer"),
-]
-
 
 LENGTHS = ("max_tokens", "max_completion_tokens")
 
@@ -48,7 +19,7 @@ LENGTHS = ("max_tokens", "max_completion_tokens")
 class ChatRequest(CompletionsRequest):
     """The body of `POST /v1/chat/completions`."""
 
-    model_config = ConfigDict(json_schema_extra=relations("response_format", JSON_TYPES, LENGTHS))
+    model_config = ConfigDict(json_schema_extra=relations("response_format", JSON_FORMAT, LENGTHS))
 
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
     max_completion_tokens: MaxTokens | None = None
@@ -85,20 +56,3 @@ class ChatRequest(CompletionsRequest):
         if (schema := schema_of(self.response_format)) is not None:
             options["schema"] = schema
         return options
-
-
-def schema_of(given: TextFormat | JsonObjectFormat | JsonSchemaFormat | None) -> dict[str, Any] | None:
-    """Return the schema that a response format asks for, or None if it asks for text."""
-    match given:
-        case JsonObjectFormat(schema_=schema):
-            return schema or {"type": "object"}
-        case JsonSchemaFormat(json_schema=JsonSchema(schema_=schema)):
-            return schema or {"type": "object"}
-    return None
-
-
-def conversation(messages: list[dict[str, Any]]) -> list[Message]:
-    """Return messages as the engine takes them. The last one may be empty at OpenAI; for the engine it is a space."""
-    *before, last = messages
-    is_empty = last["role"] not in ("tool", "function") and not without_empty_end([last])
-    return [*before, {**last, "content": " "} if is_empty else last]

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 from pydantic import ConfigDict, Discriminator, Field, Tag
 
 from nudging._logging import log_once
-from nudging.serving.chat_completions.messages import AssistantMessage, UserMessage
+from nudging.serving.messages import AssistantMessage, UserMessage
 from nudging.serving.requests import Body
 
 KNOWN_TYPES = ("message", "function_call", "function_call_output", "item_reference")

@@ -1,29 +1,18 @@
 """The body of `POST /v1/responses`."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, model_validator
 
 from nudging._logging import log_once
 from nudging.request import Options
-from nudging.serving.chat_completions.request import (
-    MOST_ALTERNATIVES,
-    JsonObjectFormat,
-    TextFormat,
-    conversation,
-)
-from nudging.serving.requests import Body, Call, GenerationRequest, unsupported
+from nudging.serving.formats import JSON_TEXT, TextConfig, schema_of
+from nudging.serving.messages import conversation
+from nudging.serving.relations import check_room, relations
+from nudging.serving.requests import MOST_ALTERNATIVES, Call, GenerationRequest, unsupported
 from nudging.serving.responses.items import Item, messages_of
-from nudging.serving.tools import (
-    JSON_TYPES,
-    FlatTool,
-    HostedTool,
-    ResponsesTool,
-    ToolChoice,
-    check_room,
-    relations,
-)
+from nudging.serving.tools import FlatTool, HostedTool, ResponsesTool, ToolChoice
 from nudging.settings import MaxTokens
 
 LOGPROBS = "message.output_text.logprobs"
@@ -32,26 +21,7 @@ LOGPROBS = "message.output_text.logprobs"
 STATELESS = "nothing is stored here: send the whole conversation as input"
 
 
-class FlatJsonSchemaFormat(Body):
-    """JSON of a schema."""
-
-    type: Literal["json_schema"]
-    name: str
-    description: str | None = None
-    strict: bool | None = None
-    schema_: Annotated[dict[str, Any], Field(alias="schema")]
-
-
-class TextConfig(Body):
-    """The form of the text."""
-
-    format: Annotated[
-        TextFormat | JsonObjectFormat | FlatJsonSchemaFormat, Field(discriminator="type")
-    ] | None = None  # fmt: skip
-
-
 LENGTHS = ("max_tokens", "max_output_tokens")
-JSON_TEXT = {"type": "object", "properties": {"format": JSON_TYPES}, "required": ["format"]}
 
 
 class ResponsesRequest(GenerationRequest):
@@ -111,8 +81,4 @@ class ResponsesRequest(GenerationRequest):
 
     @property
     def _schema(self) -> dict[str, Any] | None:
-        """The schema of the answer, if it is JSON."""
-        match self.text.format if self.text else None:
-            case JsonObjectFormat(schema_=schema) | FlatJsonSchemaFormat(schema_=schema):
-                return schema or {"type": "object"}
-        return None
+        return schema_of(self.text.format) if self.text else None

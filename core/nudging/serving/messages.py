@@ -1,4 +1,4 @@
-"""The messages of a chat request. Fields that are not listed here are ignored or understood by the engine."""
+"""The messages of a request. Fields that are not listed here are ignored or understood by the engine."""
 
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypeAlias
@@ -6,7 +6,10 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema
 
 from nudging.prompting.content import TEXT_FIELDS
+from nudging.prompting.conversation import Message, without_empty_end
 from nudging.serving.requests import Body
+
+TEXT = '{"type": "text", "text": "…"}'
 
 TEXT_PART = {
     "anyOf": [
@@ -30,7 +33,7 @@ def _content(*parts: dict[str, Any]) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": items}, {"type": "null"}]})
 
 
-def _checked(others: bool) -> Callable[[Any], Any]:
+def _checked(*, others: bool) -> Callable[[Any], Any]:
     """Return a check of a message's content.
 
     Args:
@@ -43,19 +46,22 @@ def _checked(others: bool) -> Callable[[Any], Any]:
         if not isinstance(content, list):
             raise ValueError(f"{content!r:.60} is not text: send a string or a list of text parts")
         for part in content:
-            kind = part.get("type") if isinstance(part, dict) else None
-            if isinstance(part, str) or (others and isinstance(kind, str) and kind and kind not in TEXT_FIELDS):
-                continue
-            if not isinstance(part, dict) or not isinstance(kind, str) or kind not in TEXT_FIELDS:
-                raise ValueError(f"a part of type {kind!r} is not supported: only text is, as in {TEXT}")
-            if not isinstance(part.get(TEXT_FIELDS[kind]), str):
-                raise ValueError(f"a part of type {kind!r} has no text in {TEXT_FIELDS[kind]!r}: send {TEXT}")
+            _check_part(part, others)
         return content
 
     return check
 
 
-TEXT = '{"type": "text", "text": "…"}'
+def _check_part(part: Any, others: bool) -> None:
+    if isinstance(part, str):
+        return
+    kind = part.get("type") if isinstance(part, dict) else None
+    is_named = isinstance(kind, str) and kind != ""
+    field = TEXT_FIELDS.get(kind) if is_named else None
+    if field is None and not (others and is_named):
+        raise ValueError(f"a part of type {kind!r:.60} is not supported: only text is, as in {TEXT}")
+    if field is not None and not isinstance(part.get(field), str):
+        raise ValueError(f"a part of type {kind!r} has no text in {field!r}: send {TEXT}")
 
 
 class _Message(Body):
@@ -86,3 +92,10 @@ class ToolMessage(_Message):
 
 
 ChatMessage: TypeAlias = Annotated[UserMessage | AssistantMessage | ToolMessage, Field(discriminator="role")]
+
+
+def conversation(messages: list[dict[str, Any]]) -> list[Message]:
+    """Return messages as the engine takes them. The last one may be empty at OpenAI; for the engine it is a space."""
+    *before, last = messages
+    is_empty = last["role"] not in ("tool", "function") and not without_empty_end([last])
+    return [*before, {**last, "content": " "} if is_empty else last]
