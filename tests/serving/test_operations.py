@@ -498,6 +498,7 @@ def test_check_names_every_problem_and_what_to_do(tmp_path: Path) -> None:
     assert "SECRET" not in output
 
 
+@pytest.mark.standard
 def test_check_accepts_a_configuration_with_notes(tmp_path: Path, tiny_base: Path, tiny_nudging: Path) -> None:
     keys = tmp_path / "keys.json"
     keys.write_text('{"a": {"key": "SECRET", "at_once": 1000}}')

@@ -155,6 +155,7 @@ def test_the_mask_is_that_of_a_new_matcher_after_any_operations(seed: int) -> No
     check_operations(Walk(random_grammar(rng), tokenizer(rng.choice([280, 330])), rng), 30)
 
 
+@pytest.mark.standard
 @pytest.mark.parametrize("seed", range(2))
 def test_the_mask_of_a_real_model_is_that_of_a_new_matcher(pair: tuple[Path, Path], seed: int) -> None:
     rng = random.Random(seed)

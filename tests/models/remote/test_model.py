@@ -32,6 +32,7 @@ def test_either_model_may_be_on_a_server(
     assert mixed.generate(QUESTIONS[0]).pieces == local.generate(QUESTIONS[0]).pieces
 
 
+@pytest.mark.standard
 async def test_one_event_loop_runs_many_answers_at_once(servers: tuple[StandIn, StandIn], local: Nudger) -> None:
     expected = [local.generate(question).pieces for question in QUESTIONS]
     answers = await remote(servers).agenerate_many(QUESTIONS * 8, at_once=24)
