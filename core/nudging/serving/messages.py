@@ -56,12 +56,10 @@ def _check_part(part: Any, others: bool) -> None:
     if isinstance(part, str):
         return
     kind = part.get("type") if isinstance(part, dict) else None
-    is_named = isinstance(kind, str) and kind != ""
-    field = TEXT_FIELDS.get(kind) if is_named else None
-    if field is None and not (others and is_named):
+    if not isinstance(kind, str) or not kind or (kind not in TEXT_FIELDS and not others):
         raise ValueError(f"a part of type {kind!r:.60} is not supported: only text is, as in {TEXT}")
-    if field is not None and not isinstance(part.get(field), str):
-        raise ValueError(f"a part of type {kind!r} has no text in {field!r}: send {TEXT}")
+    if kind in TEXT_FIELDS and not isinstance(part.get(TEXT_FIELDS[kind]), str):
+        raise ValueError(f"a part of type {kind!r} has no text in {TEXT_FIELDS[kind]!r}: send {TEXT}")
 
 
 class _Message(Body):
