@@ -1,13 +1,15 @@
-"""`nudging serve` in a thread of this process, on a free port."""
+"""`nudging serve` in a thread of this process, on a free port, and requests to it without a client."""
 
 import asyncio
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from threading import Thread
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 from nudging import Nudger
 from nudging.serving import create_app
 
@@ -27,3 +29,26 @@ def serving(nudger: Nudger, **options: Any) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join(10)
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 10.0) -> bool:
+    """Return True as soon as the condition holds, or False if it does not hold in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+async def post_directly(app: FastAPI, body: dict[str, Any], send: Callable[[Any], Awaitable[None]]) -> None:
+    """Post a chat request to an application. Its ASGI messages are passed to `send` as they come."""
+    requests = [{"type": "http.request", "body": json.dumps(body).encode()}]
+
+    async def receive() -> Any:
+        if not requests:
+            await asyncio.Event().wait()
+        return requests.pop()
+
+    scope: Any = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "query_string": b""}
+    await app({**scope, "headers": [(b"content-type", b"application/json")]}, receive, send)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from openai import OpenAI
 from servers import Servers, started
 
 os.environ |= {
@@ -17,3 +18,8 @@ os.environ |= {
 def servers() -> Iterator[Servers]:
     with started() as running:
         yield running
+
+
+@pytest.fixture
+def client(servers: Servers) -> OpenAI:
+    return OpenAI(base_url=servers.scripted, api_key="none", max_retries=0)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 PYTHON = os.environ.get("NUDGING_PYTHON", str(Path(__file__).parents[2] / ".venv" / "bin" / "python"))
 """The Python of the environment that nudging is installed in."""
 
@@ -38,6 +40,11 @@ SAY_CALL_OSLO = 'Say: {"name": "weather", "arguments": {"city": "Oslo"}}'
 
 ALICE = '{"name": "Alice", "age": 30}'
 LONG_QUESTION = "Say: no. " + "far away " * 200
+
+
+class Person(BaseModel):
+    name: str
+    age: int
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,11 @@ def started() -> Iterator[Servers]:
             yield Servers(**{name: f"{url}/v1" for name, url in json.loads(line).items()})
         finally:
             process.stdin.close()
+
+
+def user(text: str) -> list[Any]:
+    """Return a conversation of one question."""
+    return [{"role": "user", "content": text}]
 
 
 def is_idle(url: str, seconds: float = 5.0) -> bool:

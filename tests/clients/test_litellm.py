@@ -6,7 +6,6 @@ from typing import Any
 
 import litellm
 import pytest
-from pydantic import BaseModel
 from servers import (
     ALICE,
     API_KEY,
@@ -16,20 +15,13 @@ from servers import (
     NOW_TOOL,
     SAY_CALL_OSLO,
     WEATHER_TOOL,
+    Person,
     Servers,
     is_idle,
+    user,
 )
 
 litellm.telemetry = False
-
-
-class Person(BaseModel):
-    name: str
-    age: int
-
-
-def user(text: str) -> list[Any]:
-    return [{"role": "user", "content": text}]
 
 
 def options(url: str, **more: Any) -> dict[str, Any]:

@@ -24,15 +24,20 @@ from agents import (
     output_guardrail,
 )
 from openai import AsyncOpenAI
-from pydantic import BaseModel
-from servers import ALICE, API_KEY, CALL_OSLO, CALL_TWO_CITIES, LONG_QUESTION, MODEL, SAY_CALL_OSLO, Servers, is_idle
+from servers import (
+    ALICE,
+    API_KEY,
+    CALL_OSLO,
+    CALL_TWO_CITIES,
+    LONG_QUESTION,
+    MODEL,
+    SAY_CALL_OSLO,
+    Person,
+    Servers,
+    is_idle,
+)
 
 agents.set_tracing_disabled(True)
-
-
-class Person(BaseModel):
-    name: str
-    age: int
 
 
 @function_tool

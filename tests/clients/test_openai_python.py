@@ -21,14 +21,11 @@ from servers import (
     SAY_CALL_OSLO,
     WEATHER,
     WEATHER_TOOL,
+    Person,
     Servers,
     is_idle,
+    user,
 )
-
-
-class Person(BaseModel):
-    name: str
-    age: int
 
 
 class Mood(BaseModel):
@@ -39,17 +36,8 @@ class Mood(BaseModel):
 
 
 @pytest.fixture
-def client(servers: Servers) -> OpenAI:
-    return OpenAI(base_url=servers.scripted, api_key="none", max_retries=0)
-
-
-@pytest.fixture
 def tiny(servers: Servers) -> OpenAI:
     return OpenAI(base_url=servers.tiny, api_key="none", max_retries=0)
-
-
-def user(text: str) -> list[Any]:
-    return [{"role": "user", "content": text}]
 
 
 # chat

@@ -8,7 +8,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
 from openai.types.responses import Response, ResponseStreamEvent
-from pydantic import BaseModel, TypeAdapter
+from pydantic import TypeAdapter
 from servers import (
     ALICE,
     API_KEY,
@@ -18,8 +18,10 @@ from servers import (
     MODEL,
     SAY_CALL_OSLO,
     WEATHER,
+    Person,
     Servers,
     is_idle,
+    user,
 )
 
 EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
@@ -27,23 +29,9 @@ WEATHER_TOOL: Any = {"type": "function", "name": "weather", "parameters": WEATHE
 NOW_TOOL: Any = {"type": "function", "name": "now"}
 
 
-class Person(BaseModel):
-    name: str
-    age: int
-
-
-@pytest.fixture
-def client(servers: Servers) -> OpenAI:
-    return OpenAI(base_url=servers.scripted, api_key="none", max_retries=0)
-
-
 @pytest.fixture
 def single(servers: Servers) -> OpenAI:
     return OpenAI(base_url=servers.single, api_key="none", max_retries=0)
-
-
-def user(text: str) -> list[Any]:
-    return [{"role": "user", "content": text}]
 
 
 def strictly(event: Any) -> None:

@@ -23,7 +23,7 @@ from nudging import Nudger, ScriptedModel, ServerError, Step
 from nudging.serving import Limits, create_app
 from openai import AsyncOpenAI, OpenAI
 from pydantic import BaseModel
-from served import serving
+from served import post_directly, serving, wait_until
 from tiny import tiny_gemma, tiny_llama
 
 pytestmark = pytest.mark.enable_socket
@@ -90,15 +90,6 @@ class SlowScript:
 
 def slow_nudger(script: SlowScript, max_tokens: int = 400) -> Nudger:
     return Nudger(ScriptedModel(script), ScriptedModel(script), max_tokens=max_tokens)
-
-
-def wait_until(condition: Any, seconds: float = 5.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 # answers
@@ -366,21 +357,12 @@ async def test_a_client_that_does_not_read_occupies_no_slot() -> None:
     nudger = slow_nudger(SlowScript(0), max_tokens=50)
     app = create_app(nudger, limits=Limits(at_once=1, queue=0))
     reading, sent = asyncio.Event(), list[Any]()
-    body = json.dumps({"messages": MESSAGES, "stream": True}).encode()
-    requests = [{"type": "http.request", "body": body}]
-
-    async def receive() -> Any:
-        if not requests:
-            await asyncio.Event().wait()
-        return requests.pop()
 
     async def send(message: Any) -> None:
         await reading.wait()
         sent.append(message)
 
-    scope: Any = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "query_string": b""}
-    scope["headers"] = [(b"content-type", b"application/json")]
-    unread = asyncio.create_task(app(scope, receive, send))
+    unread = asyncio.create_task(post_directly(app, {"messages": MESSAGES, "stream": True}, send))
     statuses = []
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as other_client:
         while 200 not in statuses and len(statuses) < 100:

@@ -27,7 +27,7 @@ from nudging.serving.rate_limits import RateLimit
 from openai import OpenAI
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr, ValidationError
-from served import serving
+from served import serving, wait_until
 
 pytestmark = pytest.mark.enable_socket
 
@@ -89,15 +89,6 @@ def log() -> Iterator[Lines]:
     yield lines
     logger.removeHandler(lines)
     logger.setLevel(logging.NOTSET)
-
-
-def wait_until(condition: Callable[[], Any], seconds: float = 10.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def ask(url: str, key: str = "none", **fields: Any) -> httpx.Response:

@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
@@ -12,9 +12,9 @@ from typing import Any
 
 import nudging
 import pytest
-from chat_page import CHROMIUM, Open, ask, chromium, chunks, page_opener, says, stand_in
+from chat_page import CHROMIUM, Open, ask, chunks, says, stand_in
 from nudging import Answer, Nudger, ScriptedModel, ServerError, Step
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 pytestmark = [
     pytest.mark.enable_socket,
@@ -25,18 +25,6 @@ PAGE = Path(nudging.__file__).parent / "serving" / "page"
 
 AXE = files("axe_playwright_python") / "axe.min.js"
 """axe-core's script."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def open_page(browser: Browser) -> Iterator[Open]:
-    with page_opener(browser) as start:
-        yield start
 
 
 def endless(prompt: str, text: str) -> Sequence[Step]:

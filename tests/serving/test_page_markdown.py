@@ -1,11 +1,10 @@
 """How the chat page renders answers: markdown, authors and probabilities, and nothing that an answer could run."""
 
-from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
 import pytest
-from chat_page import CHROMIUM, Open, ask, chromium, chunks, page_opener, says, stand_in
+from chat_page import CHROMIUM, Open, ask, chunks, says, stand_in
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from playwright.sync_api import Browser, expect
@@ -94,18 +93,6 @@ RENDER = """async sources => {
         }
     })
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def open_page(browser: Browser) -> Iterator[Open]:
-    with page_opener(browser) as start:
-        yield start
 
 
 def runs(pieces: list[tuple[str, str]]) -> list[dict[str, Any]]:

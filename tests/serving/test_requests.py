@@ -1,8 +1,8 @@
-"""What requests may contain: everything that OpenAI's clients send. What they may not is refused in plain words."""
+"""Requests may contain everything that OpenAI's clients send. Wrong requests are refused in plain words."""
 
-import asyncio
 import json
 import re
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +12,7 @@ from httpx import Response
 from jsonschema import Draft202012Validator
 from nudging import Nudger, ScriptedModel, Step
 from nudging.serving import Limits, create_app
+from served import post_directly
 from tiny import tiny_gemma, tiny_llama
 
 HI = {"role": "user", "content": "Hi"}
@@ -318,27 +319,17 @@ def test_a_long_prompt_is_refused_in_words_that_clients_look_for() -> None:
 async def test_a_silent_stream_is_kept_alive_with_comments() -> None:
     async def read(limits: Limits) -> str:
         def script(prompt: str, text: str) -> Sequence[Step]:
-            import time
-
             time.sleep(0.3 if not text else 0)
             return [Step("Hello.", 0.9), Step("", 0.9, end=True)]
 
         model = ScriptedModel(script)
         app = create_app(Nudger(model, model), limits=limits)
         sent: list[bytes] = []
-        body = json.dumps({"messages": [HI], "stream": True}).encode()
-        requests = [{"type": "http.request", "body": body}]
-
-        async def receive() -> Any:
-            if not requests:
-                await asyncio.Event().wait()
-            return requests.pop()
 
         async def send(message: Any) -> None:
             sent.append(message.get("body", b""))
 
-        scope: Any = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "query_string": b""}
-        await app({**scope, "headers": [(b"content-type", b"application/json")]}, receive, send)
+        await post_directly(app, {"messages": [HI], "stream": True}, send)
         return b"".join(sent).decode()
 
     kept = await read(Limits(keep_alive=0.05))

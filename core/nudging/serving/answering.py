@@ -87,8 +87,9 @@ class AnswerService:
 
         async with AsyncExitStack() as slots:
             await slots.enter_async_context(self._limiter.slot())
-            for prompt in {id(call.prompt): call for call in calls}.values():
-                await self._check_length(prompt)
+            for number, call in enumerate(calls):
+                if number == 0 or call.prompt is not calls[number - 1].prompt:  # the answers to one prompt share it
+                    await self._check_length(call)
             workers = 1
             while workers < len(calls) and self._limiter.has_free_slot:
                 await slots.enter_async_context(self._limiter.slot())

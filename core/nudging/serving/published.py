@@ -1,5 +1,6 @@
-"""What the OpenAPI schema says about streams. FastAPI derives the rest of it."""
+"""The description of streams in the OpenAPI schema. FastAPI derives the rest of the schema."""
 
+from functools import cache
 from typing import Any
 
 from fastapi import FastAPI
@@ -14,7 +15,7 @@ from nudging.serving.responses.reply import ResponsesEvent
 CHUNKS: tuple[type[BaseModel], ...] = (ChatChunk, CompletionChunk, ResponsesEvent)
 
 PREFIX = "Streamed"
-"""What the names of chunks' schemas begin with: OpenAI has several types of one name."""
+"""Start of the names of the chunks' schemas, because several of OpenAI's types have the same name."""
 
 
 def responses_of(chunk: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
@@ -41,6 +42,7 @@ def publish_chunks(app: FastAPI) -> None:
     """Add the schemas of all chunks to the OpenAPI schema of an application."""
     derived = app.openapi
 
+    @cache
     def openapi() -> dict[str, Any]:
         schema = derived()
         template = f"#/components/schemas/{PREFIX}{{model}}"

@@ -1,4 +1,4 @@
-"""What the replies of all endpoints have in common: a reply is whole or a stream of events."""
+"""The base of all endpoints' replies: a reply is whole, or a stream of events."""
 
 import json
 import time
@@ -14,10 +14,10 @@ from nudging.answer import Answer, Piece, TokenLogprob
 from nudging.serving.errors import ApiError
 from nudging.serving.sending import Event
 from nudging.tools.calls import ToolCall
-from nudging.tools.streaming import PartialAnswer
+from nudging.tools.streaming import PartialAnswer, ToolCallDelta
 
 LEAST_LOGPROB = -9999.0
-"""What OpenAI sends in place of minus infinity, which JSON does not have."""
+"""The log-probability that OpenAI sends for an impossible token: JSON has no minus infinity."""
 
 
 class ReplyFormat(ABC):
@@ -54,7 +54,7 @@ class ReplyFormat(ABC):
 
 
 class CompletionsFormat(ReplyFormat):
-    """What `/v1/chat/completions` and `/v1/completions` have in common.
+    """The base of the formats of `/v1/chat/completions` and `/v1/completions`.
 
     Args:
         model: The model's name for clients.
@@ -94,6 +94,12 @@ class CompletionsFormat(ReplyFormat):
 def finite(logprob: float) -> float:
     """Return a log-probability that JSON can hold."""
     return max(logprob, LEAST_LOGPROB)
+
+
+def whole_calls(answer: Answer) -> Iterator[ToolCallDelta]:
+    """Yield each call of an answer as one delta, for a stream that has held all calls back."""
+    for index, call in enumerate(answer.tool_calls):
+        yield ToolCallDelta(index, call.name, arguments_of(call))
 
 
 def arguments_of(call: ToolCall) -> str:

@@ -1,4 +1,4 @@
-"""What the requests of all endpoints have in common: the settings, and refusals of what cannot be done.
+"""The base of all endpoints' requests: the settings, and refusals of fields that are not supported.
 
 The settings fields (threshold, temperature, top_p, …) are those of `SettingsFields`, and null means "not given".
 Unknown fields are ignored, as OpenAI's servers do.

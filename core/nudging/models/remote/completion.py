@@ -8,7 +8,7 @@ from nudging.models.base import Sampling
 from nudging.step import Step
 
 LEAST_TOP_P = 1e-6
-"""What servers are sent in place of a `top_p` of 0, which some refuse. The most probable token alone is left anyway."""
+"""The `top_p` that stands for 0, which some servers refuse. It too leaves only the most probable token."""
 
 
 class CutOffError(Exception):

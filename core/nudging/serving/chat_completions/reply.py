@@ -11,7 +11,7 @@ from openai.types.chat.chat_completion_token_logprob import TopLogprob
 
 from nudging.answer import Answer, Piece, TokenLogprob
 from nudging.serving.authorship import AuthoredText, Authorship
-from nudging.serving.replies import CompletionsFormat, arguments_of, finite
+from nudging.serving.replies import CompletionsFormat, arguments_of, finite, whole_calls
 from nudging.serving.sending import Event
 from nudging.tools.calls import ToolCall, new_call_id
 from nudging.tools.streaming import DeltaTracker, PartialAnswer, ToolCallDelta
@@ -69,8 +69,7 @@ class ChatFormat(CompletionsFormat):
         if content := sent.new_content(answer.content):
             yield self._chunk(ChatChunkChoice(index=index, delta=ChoiceDelta(content=content), finish_reason=None))
         if not sent.calls:
-            calls = enumerate(answer.tool_calls)
-            yield from self._call_chunks(index, (ToolCallDelta(i, call.name, arguments_of(call)) for i, call in calls))
+            yield from self._call_chunks(index, whole_calls(answer))
         yield self._chunk(ChatChunkChoice(index=index, delta=ChoiceDelta(), finish_reason=_finish_reason(answer)))
 
     def _call_chunks(self, index: int, parts: Iterable[ToolCallDelta]) -> Iterator[Event]:

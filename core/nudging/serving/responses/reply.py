@@ -40,7 +40,7 @@ from nudging.answer import Answer, Piece, TokenLogprob
 from nudging.serving.authorship import AuthoredText, Authorship
 from nudging.serving.errors import ApiError
 from nudging.serving.models import ModelCard
-from nudging.serving.replies import ReplyFormat, arguments_of, finite
+from nudging.serving.replies import ReplyFormat, arguments_of, finite, whole_calls
 from nudging.serving.responses.recent import RecentItems
 from nudging.serving.responses.request import ResponsesRequest
 from nudging.serving.sending import Event
@@ -121,9 +121,8 @@ class ResponsesFormat(ReplyFormat):
         content = self._sent.new_content(answer.content)
         if content or not (answer.tool_calls or self._output):
             yield from self._text(content)
-        if answer.tool_calls and not self._sent.calls:
-            parts = [ToolCallDelta(i, call.name, arguments_of(call)) for i, call in enumerate(answer.tool_calls)]
-            yield from self._calls(iter(parts))
+        if not self._sent.calls:
+            yield from self._calls(whole_calls(answer))
         yield from self._close()
 
     def end(self, answers: Sequence[Answer]) -> Iterator[Event]:

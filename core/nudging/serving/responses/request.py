@@ -16,7 +16,7 @@ from nudging.serving.tools import FlatTool, HostedTool, ResponsesTool, ToolChoic
 from nudging.settings import MaxTokens
 
 LOGPROBS = "message.output_text.logprobs"
-"""What `include` lists if log-probabilities are wanted."""
+"""The entry of `include` that asks for log-probabilities."""
 
 STATELESS = "nothing is stored here: send the whole conversation as input"
 
